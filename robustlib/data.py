@@ -1,0 +1,229 @@
+"""Data sets: images as float32 in [0, 1], in three fixed parts."""
+
+import difflib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import jax
+import numpy as np
+
+VALIDATION_SIZE = 5_000
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images and their labels, in a fixed order.
+
+    Attributes:
+        images: float32 `[N, H, W, C]`, pixels in [0, 1].
+        labels: int32 `[N]`, class numbers from 0.
+
+    Raises:
+        ValueError: If the two arrays are not of these shapes and types, or differ in length.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self):
+        _check_array("images", self.images, np.float32, "[N, H, W, C]")
+        _check_array("labels", self.labels, np.int32, "[N]")
+        if len(self.images) != len(self.labels):
+            raise ValueError(
+                f"a Split needs one label per image, got {len(self.images)} images and "
+                f"{len(self.labels)} labels; pass arrays of equal length."
+            )
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def spread(self, n: int) -> "Split":
+        """Return n images at evenly spaced positions, `floor(i * N / n)` for i = 0 .. n - 1.
+
+        The parts of a data set need not be alike from front to back (the second half of MNIST's
+        test images is easier than the first), so a sample is never taken from the front.
+
+        Args:
+            n: The number of images, from 1 to N.
+
+        Raises:
+            ValueError: If n is not from 1 to N.
+        """
+        self._check_count("n", n)
+        return self._take(np.arange(n) * len(self) // n)
+
+    def shuffled(self, key: jax.Array) -> "Split":
+        """Return all images in a random order.
+
+        Args:
+            key: One `jax.random.key`; equal keys give equal orders.
+        """
+        return self._take(np.asarray(jax.random.permutation(key, len(self))))
+
+    def batches(self, batch_size: int, key: jax.Array) -> Iterator[dict[str, np.ndarray]]:
+        """Return one epoch of shuffled batches; a rest smaller than a batch is left out.
+
+        Args:
+            batch_size: Images per batch, from 1 to N.
+            key: One `jax.random.key`; equal keys give equal batches.
+
+        Returns:
+            An iterator of `{"image": float32 [batch_size, H, W, C], "label": int32 [batch_size]}`.
+
+        Raises:
+            ValueError: If batch_size is not from 1 to N.
+        """
+        self._check_count("batch_size", batch_size)
+        order = np.asarray(jax.random.permutation(key, len(self)))
+        whole = order[: len(self) // batch_size * batch_size].reshape(-1, batch_size)
+        return ({"image": self.images[rows], "label": self.labels[rows]} for rows in whole)
+
+    def _take(self, rows):
+        return Split(self.images[rows], self.labels[rows])
+
+    def _check_count(self, name, count):
+        if not isinstance(count, int | np.integer) or not 1 <= count <= len(self):
+            raise ValueError(
+                f"{name} must be a whole number from 1 to {len(self)}, the number of images in "
+                f"this split, got {count!r}."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set in three disjoint parts that never change.
+
+    Attributes:
+        name: The name that `load_dataset` knows it by.
+        train: For training.
+        validation: For choosing recipes and hyperparameters.
+        test: For the final measurement.
+        class_names: One name per class, in the order of the labels.
+        epsilon: The l-inf radius commonly used with this data set, in pixel units.
+        source: Who made it.
+        licence: Under which licence it is distributed.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...]
+    epsilon: float
+    source: str
+    licence: str
+
+
+_MNIST = {
+    "class_names": tuple("0123456789"),
+    "epsilon": 0.3,
+    "source": "MNIST, Yann LeCun and Corinna Cortes",
+    "licence": "CC BY-SA 3.0",
+}
+_FACTS = {
+    "mnist": _MNIST,
+    "mnist_small": _MNIST,
+}
+
+
+def load_dataset(name: str | None = None) -> Dataset:
+    """Load a data set.
+
+    Pixels are bytes divided by 255 in float32.
+
+    Args:
+        name: `"mnist"` (55,000 / 5,000 / 10,000 images for training / validation / test) or
+            `"mnist_small"` (every fifth image of each part). None means
+            the environment variable `ROBUSTLIB_DATASET`, or `"mnist"` where that is not set.
+
+    Returns:
+        The data set, always with the same images in the same order. Its arrays are read-only.
+
+    Raises:
+        ValueError: If there is no data set of this name.
+        RuntimeError: If the stored copy is damaged.
+    """
+    name = _check_name(name)
+    return _load_embedded(name)
+
+
+@cache
+def _load_embedded(name):
+    arrays = _read_embedded(Path(__file__).with_name("mnist.npz"))
+    return _split(name, *arrays, stride=5 if name == "mnist_small" else 1)
+
+
+def _read_embedded(path):
+    """Return MNIST's uint8 arrays in official order; zip checks each one's CRC while reading."""
+    expected = {
+        "train_images": (60_000, 28, 28),
+        "train_labels": (60_000,),
+        "test_images": (10_000, 28, 28),
+        "test_labels": (10_000,),
+    }
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in expected}
+    except Exception as error:  # zip, zlib and numpy each have their own errors for damage
+        raise _damaged_embedded(path) from error
+    if any(array.shape != expected[key] for key, array in arrays.items()):
+        raise _damaged_embedded(path)
+    train_images, train_labels, test_images, test_labels = arrays.values()
+    return train_images[..., None], train_labels, test_images[..., None], test_labels
+
+
+def _damaged_embedded(path):
+    return RuntimeError(f"{path} is missing or damaged; install robustlib again from its source.")
+
+
+def _split(name, train_images, train_labels, test_images, test_labels, stride=1):
+    """Return the Dataset made of uint8 images; validation is every k-th training image."""
+    rows = np.arange(len(train_labels))
+    held_out = rows % (len(rows) // VALIDATION_SIZE) == 0
+
+    def part(images, labels, rows):
+        images = np.divide(images[rows], np.float32(255), dtype=np.float32)
+        labels = labels[rows].astype(np.int32)
+        images.flags.writeable = labels.flags.writeable = False
+        return Split(images, labels)
+
+    return Dataset(
+        name,
+        train=part(train_images, train_labels, rows[~held_out][::stride]),
+        validation=part(train_images, train_labels, rows[held_out][::stride]),
+        test=part(test_images, test_labels, np.arange(len(test_labels))[::stride]),
+        **_FACTS[name],
+    )
+
+
+def _check_name(name):
+    origin = ""
+    if name is None:
+        name = os.environ.get("ROBUSTLIB_DATASET") or "mnist"
+        origin = " (from the environment variable ROBUSTLIB_DATASET)"
+    if name in _FACTS:
+        return name
+    nearest = difflib.get_close_matches(str(name).lower(), _FACTS, n=1, cutoff=0.5)
+    suggestion = f"did you mean {nearest[0]!r}? " if nearest else ""
+    raise ValueError(
+        f"there is no data set {name!r}{origin}; {suggestion}"
+        f"The names are {', '.join(map(repr, _FACTS))}."
+    )
+
+
+def _check_array(name, array, dtype, shape):
+    """Refuse what is not a NumPy array of this type with as many axes as `shape` names."""
+    if isinstance(array, np.ndarray) and array.dtype == dtype:
+        if array.ndim == len(shape.split(",")):
+            return
+        got = f"shape {list(array.shape)}"
+    else:
+        got = f"{getattr(array, 'dtype', type(array).__name__)}"
+    raise ValueError(
+        f"{name} of a Split must be a NumPy array of {np.dtype(dtype).name} {shape}, got {got}; "
+        f"convert it with np.asarray({name}, np.{np.dtype(dtype).name}) and mind the shape."
+    )
