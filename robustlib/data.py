@@ -10,6 +10,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from robustlib import tfds_source
+
 VALIDATION_SIZE = 5_000
 
 
@@ -127,27 +129,57 @@ _MNIST = {
 _FACTS = {
     "mnist": _MNIST,
     "mnist_small": _MNIST,
+    "fashion_mnist": {
+        "class_names": (
+            *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+            *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        ),
+        "epsilon": 0.1,
+        "source": "Fashion-MNIST, Zalando SE, through tensorflow-datasets",
+        "licence": "MIT",
+    },
+    "cifar10": {
+        "class_names": (
+            *("airplane", "automobile", "bird", "cat", "deer"),
+            *("dog", "frog", "horse", "ship", "truck"),
+        ),
+        "epsilon": 8 / 255,
+        "source": "CIFAR-10, Alex Krizhevsky, through tensorflow-datasets",
+        "licence": "none stated by its author",
+    },
 }
+_TRAIN_SHAPES = {"fashion_mnist": (60_000, 28, 28, 1), "cifar10": (50_000, 32, 32, 3)}
 
 
 def load_dataset(name: str | None = None) -> Dataset:
     """Load a data set.
 
-    Pixels are bytes divided by 255 in float32.
+    `"mnist"` and `"mnist_small"` are part of robustlib. The others are read with
+    tensorflow-datasets, from the folder `$TFDS_DATA_DIR` or else `~/tensorflow_datasets`. Where
+    no prepared copy lies there, TensorFlow and an internet connection are needed to make one.
+
+    Pixels are the stored bytes divided by 255 in float32. Validation is every 12th training image
+    (CIFAR-10: every 10th), which makes 5,000.
 
     Args:
-        name: `"mnist"` (55,000 / 5,000 / 10,000 images for training / validation / test) or
-            `"mnist_small"` (every fifth image of each part). None means
-            the environment variable `ROBUSTLIB_DATASET`, or `"mnist"` where that is not set.
+        name: `"mnist"` or `"fashion_mnist"` (55,000 / 5,000 / 10,000 images for training /
+            validation / test), `"mnist_small"` (every fifth image of each part of MNIST), or
+            `"cifar10"` (45,000 / 5,000 / 10,000). None means the environment variable
+            `ROBUSTLIB_DATASET`, or `"mnist"` where that is not set.
 
     Returns:
         The data set, always with the same images in the same order. Its arrays are read-only.
 
     Raises:
         ValueError: If there is no data set of this name.
-        RuntimeError: If the stored copy is damaged.
+        ImportError: If tensorflow-datasets is needed and not installed, or must prepare the data
+            set and TensorFlow is not installed.
+        ConnectionError: If the data set must be downloaded and its address does not answer.
+        RuntimeError: If the stored copy is damaged or incomplete.
     """
     name = _check_name(name)
+    if name in _TRAIN_SHAPES:
+        return _split(name, *tfds_source.read(name, _TRAIN_SHAPES[name]))
     return _load_embedded(name)
 
 
