@@ -24,23 +24,18 @@ import numpy as np
 from robustlib import checks
 
 _MODELS = {
-    "standard": dict(color="#0072B2", linestyle="-", marker="o"),
-    "FGSM-mixed 0.1": dict(color="#C98500", linestyle="--", marker="s"),
-    "FGSM-mixed 0.3": dict(color="#B0330F", linestyle="-.", marker="^"),
-    "PGD": dict(color="#4A0D67", linestyle=(0, (5, 1, 1, 1, 1, 1)), marker="D"),
-    "noise": dict(color="#7A7A7A", linestyle=":", marker="v"),
+    "standard": ("#0072B2", "-", "o"),
+    "FGSM-mixed 0.1": ("#C98500", "--", "s"),
+    "FGSM-mixed 0.3": ("#B0330F", "-.", "^"),
+    "PGD": ("#4A0D67", (0, (5, 1, 1, 1, 1, 1)), "D"),
+    "noise": ("#7A7A7A", ":", "v"),
 }
-_OTHERS = (  # for curves that are no model of the book, in order
-    dict(color="#111111", linestyle="-", marker="P"),
-    dict(color="#CC33DD", linestyle="--", marker="X"),
-    dict(color="#111111", linestyle=":", marker="*"),
-    dict(color="#CC33DD", linestyle="-.", marker="p"),
-)
+_OTHERS = ("#111111", "-", "P"), ("#CC33DD", "--", "X"), ("#111111", ":", "*")
 _REGIONS = "#D6E6F2", "#F7E3C3", "#E3D5EA", "#D9D9D9"
 _POINTS = ("#0072B2", "o"), ("#B0330F", "^"), ("#4A0D67", "s"), ("#111111", "D")
 _TEXT, _WRONG = "#222222", "#B0330F"
 
-MODEL_COLOURS = {name: style["color"] for name, style in _MODELS.items()}
+MODEL_COLOURS = {name: style[0] for name, style in _MODELS.items()}
 
 
 def use_style():
@@ -50,6 +45,11 @@ def use_style():
     """
     import matplotlib
 
+    ipython = sys.modules.get("IPython")
+    if ipython is not None and ipython.get_ipython() is not None:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("svg")
     matplotlib.rcParams.update(
         {
             "figure.figsize": (5, 3.2),
@@ -66,11 +66,6 @@ def use_style():
             "svg.hashsalt": "robustlib",  # the same figure gives the same file
         }
     )
-    ipython = sys.modules.get("IPython")
-    if ipython is not None and ipython.get_ipython() is not None:
-        from matplotlib_inline.config import InlineBackend
-
-        InlineBackend.instance().figure_formats = {"svg"}
 
 
 def model_colour(name):
@@ -84,7 +79,8 @@ def strip(images, adversarial, labels, logits, adversarial_logits, *, epsilon=No
     """Draw images, perturbations and adversarial images in three rows, and return the figure.
 
     Above each image stands what the model predicts and how sure it is (the softmax of its logits):
-    a tick if it is right, a cross and another colour if it is wrong. Five images fit a phone.
+    a tick if it is right, a cross and another colour if it is wrong. Five images fit a phone, four
+    if the classes have names.
 
     Args:
         images: `[N, H, W, C]` in [0, 1], C 1 or 3.
@@ -107,8 +103,8 @@ def strip(images, adversarial, labels, logits, adversarial_logits, *, epsilon=No
         _check_shape(name, output, (n, "K"), "pass the model's whole output")
     delta = adversarial - images
     scale = float(np.abs(delta).max() if epsilon is None else epsilon) or 1.0
-    size, grey = 5 / max(n, 4), images.shape[-1] == 1
-    shape = (n * size + 0.9, 3 * size + 1)
+    size, grey = max(0.8, 4 / max(n, 3)), images.shape[-1] == 1
+    shape = n * size + 1, 3 * size + 0.9
     figure, axes = plt.subplots(3, n, figsize=shape, squeeze=False, layout="compressed")
     for i, (top, middle, bottom) in enumerate(axes.T):
         _show(top, images[i], *_verdict(outputs[0][i], labels[i], names))
@@ -121,7 +117,8 @@ def strip(images, adversarial, labels, logits, adversarial_logits, *, epsilon=No
         return figure
     for ax in axes[1]:
         ax.images[0].set(cmap="RdBu_r", clim=(-scale, scale))
-    bar = figure.colorbar(ax.images[0], ax=axes[1], ticks=[-scale, 0, scale], aspect=8)
+    ticks = [-scale, 0, scale]
+    bar = figure.colorbar(ax.images[0], ax=axes[1], ticks=ticks, aspect=8, pad=0.02)
     bar.ax.set_yticklabels([f"−{scale:.2g}", "0", f"+{scale:.2g}"])
     return figure
 
@@ -182,11 +179,8 @@ def epsilon_curves(ax, epsilons, curves, intervals=None):
 def training_curves(ax, losses):
     """Draw the training loss of each model, smoothed by a running mean, and return the lines.
 
-    The window is a fiftieth of the shortest run; the label of the y axis names it.
-
-    Args:
-        ax: matplotlib axes.
-        losses: name -> `[steps]`, the loss of each step; the runs may differ in length.
+    Losses is a dict, name -> `[steps]`, and the runs may differ in length. The window is a fiftieth
+    of the shortest run; the label of the y axis names it.
     """
     losses, lines = {name: np.asarray(values) for name, values in losses.items()}, []
     for name, values in losses.items():
@@ -259,13 +253,9 @@ def draw_ball(ax, centre, epsilon, norm):
 def reliability(ax, confidences, correct):
     """Draw accuracy against confidence; the bars of a calibrated model end at the diagonal.
 
-    There are ten bars, which are returned; above each stands the number of its predictions. Guo et
-    al., On Calibration of Modern Neural Networks (2017), section 2.
-
-    Args:
-        ax: matplotlib axes.
-        confidences: `[N]` in [0, 1], the probability of each predicted class.
-        correct: `[N]`, whether the prediction is right.
+    Confidences `[N]` are the probabilities of the predicted classes, correct `[N]` says which are
+    right. Returns the ten bars; above them stand the numbers of predictions. Guo et al., On
+    Calibration of Modern Neural Networks (2017), section 2.
     """
     confidences, correct = np.asarray(confidences), np.asarray(correct)
     _check_shape("confidences", confidences, ("N",), "pass the confidence of each prediction")
@@ -273,13 +263,13 @@ def reliability(ax, confidences, correct):
     index = np.minimum((confidences * 10).astype(int), 9)
     counts = np.bincount(index, minlength=10)
     accuracies = np.bincount(index, weights=correct, minlength=10) / np.maximum(counts, 1)
-    style = {"color": MODEL_COLOURS["standard"], "label": "predictions, with their number"}
-    bars = ax.bar(np.arange(0.05, 1, 0.1), accuracies, 0.09, **style)
+    middles = np.arange(0.05, 1, 0.1)
+    bars = ax.bar(middles, accuracies, 0.09, color=MODEL_COLOURS["standard"], label="model")
     ax.plot([0, 1], [0, 1], "--", color=_TEXT, linewidth=1.5, label="calibrated")
-    panel = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-    numbers = [f"{count:,}" if count else "" for count in counts]
-    ax.bar_label(bars, numbers, fontsize=9, padding=3, bbox=panel, zorder=3)
-    ax.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.1))
+    for middle, count in zip(middles, counts, strict=True):
+        ax.text(middle, 1.04, count, ha="center", fontsize=9)
+    ax.set(xlim=(0, 1), ylim=(0, 1.12), ylabel="accuracy")
+    ax.set_xlabel("confidence (top row: number of predictions)")
     ax.xaxis.set_major_formatter(_percent)
     ax.yaxis.set_major_formatter(_percent)
     _legend_above(ax)
@@ -308,7 +298,8 @@ def _line_styles(names):
     if len(others) > len(_OTHERS):
         raise ValueError(f"{others} are too many to tell apart: draw at most {len(_OTHERS)}.")
     styles = _MODELS | dict(zip(others, _OTHERS, strict=False))
-    return {name: styles[name] for name in names}
+    keys = "color", "linestyle", "marker"
+    return {name: dict(zip(keys, styles[name], strict=True)) for name in names}
 
 
 def _legend_above(ax):
