@@ -198,11 +198,13 @@ def _read_embedded(path):
         "test_labels": (10_000,),
     }
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in expected}
     except Exception as error:  # zip, zlib and numpy each have their own errors for damage
         raise _damaged_embedded(path) from error
-    if any(array.shape != expected[key] for key, array in arrays.items()):
+    if any(
+        array.shape != expected[key] or array.dtype != np.uint8 for key, array in arrays.items()
+    ):
         raise _damaged_embedded(path)
     train_images, train_labels, test_images, test_labels = arrays.values()
     return train_images[..., None], train_labels, test_images[..., None], test_labels
@@ -240,22 +242,20 @@ def _check_name(name):
     if name in _FACTS:
         return name
     nearest = difflib.get_close_matches(str(name).lower(), _FACTS, n=1, cutoff=0.5)
-    suggestion = f"did you mean {nearest[0]!r}? " if nearest else ""
-    raise ValueError(
-        f"there is no data set {name!r}{origin}; {suggestion}"
-        f"The names are {', '.join(map(repr, _FACTS))}."
-    )
+    names = ", ".join(map(repr, _FACTS))
+    hint = f"did you mean {nearest[0]!r}? The names are {names}." if nearest else ""
+    raise ValueError(f"there is no data set {name!r}{origin}; {hint or f'the names are {names}.'}")
 
 
 def _check_array(name, array, dtype, shape):
     """Refuse what is not a NumPy array of this type with as many axes as `shape` names."""
-    if isinstance(array, np.ndarray) and array.dtype == dtype:
-        if array.ndim == len(shape.split(",")):
-            return
-        got = f"shape {list(array.shape)}"
-    else:
-        got = f"{getattr(array, 'dtype', type(array).__name__)}"
+    rank = len(shape.split(","))
+    if isinstance(array, np.ndarray) and array.dtype == dtype and array.ndim == rank:
+        return
+    found = type(array).__name__
+    if hasattr(array, "dtype"):
+        found += f" of {array.dtype} {list(array.shape)}"
     raise ValueError(
-        f"{name} of a Split must be a NumPy array of {np.dtype(dtype).name} {shape}, got {got}; "
-        f"convert it with np.asarray({name}, np.{np.dtype(dtype).name}) and mind the shape."
+        f"{name} of a Split must be a NumPy array of {np.dtype(dtype).name} {shape}, got {found}; "
+        f"convert it with np.asarray(..., np.{np.dtype(dtype).name}) and give it that many axes."
     )

@@ -38,7 +38,7 @@ def read(name: str, train_shape: tuple[int, int, int, int]) -> tuple[np.ndarray,
     builder_class = tfds.builder_cls(name)
     folder = root / name / str(builder_class.VERSION)
     if not folder.exists():
-        _check_preparable(name, folder, next(iter(builder_class.url_infos)))
+        _check_preparable(name, root, next(iter(builder_class.url_infos)))
         builder_class(data_dir=root, file_format="array_record").download_and_prepare()
     try:
         if not (folder / "dataset_info.json").exists():
@@ -79,32 +79,35 @@ def _import_tfds(name):
     return tfds
 
 
-def _check_preparable(name, folder, url):
+def _check_preparable(name, root, url):
     """Raise an error at once if preparing the data set could only fail, or fail after minutes."""
     if importlib.util.find_spec("tensorflow") is None:
-        raise ImportError(
-            f"there is no prepared copy of {name} in {folder}, and preparing one needs TensorFlow; "
-            "run `pip install tensorflow` and then "
-            f"`tfds build {name} --file_format=array_record --data_dir={folder.parent.parent}`."
+        prepare = (
+            f"import tensorflow_datasets as tfds; tfds.builder({name!r}, data_dir={str(root)!r}, "
+            "file_format='array_record').download_and_prepare()"
         )
-    failures = [f"no answer within {_NETWORK_SECONDS} seconds"]
+        raise ImportError(
+            f"there is no prepared copy of {name} in {root}, and preparing one needs TensorFlow; "
+            f'run `pip install tensorflow` and then `python -c "{prepare}"`.'
+        )
+    failure = [f"no answer within {_NETWORK_SECONDS} seconds"]
 
     def ask():
         request = urllib.request.Request(url, method="HEAD")
         try:
             urllib.request.urlopen(request, timeout=_NETWORK_SECONDS).close()
-            failures.clear()
+            failure[0] = None
         except Exception as error:
-            failures[0] = str(error)
+            failure[0] = str(error)
 
     # In a thread, because the time-out does not count the search for the host's address.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(_NETWORK_SECONDS)
-    if failures:
+    if reason := failure[0]:
         raise ConnectionError(
-            f"there is no prepared copy of {name} in {folder}, and {url} cannot be reached to "
-            f"prepare one ({failures[0]}); connect to the internet and try again, or use 'mnist', "
+            f"there is no prepared copy of {name} in {root}, and {url} cannot be reached to "
+            f"prepare one ({reason}); connect to the internet and try again, or use 'mnist', "
             "which needs no download."
         )
 
