@@ -1,15 +1,18 @@
-# `make help` lists the targets. Everything is written inside this folder: the packages in .venv,
-# what is kept between runs in .cache, the book in _build.
+# `make help` lists the targets. Everything is written inside this folder: packages in .venv (and
+# .venv-colab, .venv-bench), what is kept between runs in .cache, the book in _build.
 
-# An interpreter of your own choice:  make env PYTHON=/path/to/python3.12
 PYTHON ?=
 REPOSITORY ?=
 PORT ?= 0
 
 PY := .venv/bin/python
+NBVAL := -m pytest -p tests.notebook_seconds --nbval-lax --nbval-cell-timeout=300 notebooks
 CACHE := $(CURDIR)/.cache
+$(shell mkdir -p "$(CACHE)/tmp")
 
 export IPYTHONDIR := $(CACHE)/ipython
+export JAX_COMPILATION_CACHE_DIR := $(CACHE)/jax
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0
 export JUPYTER_CONFIG_DIR := $(CACHE)/jupyter/config
 export JUPYTER_DATA_DIR := $(CACHE)/jupyter/data
 export JUPYTER_RUNTIME_DIR := $(CACHE)/jupyter/runtime
@@ -22,55 +25,89 @@ export TMPDIR := $(CACHE)/tmp
 export XDG_CACHE_HOME := $(CACHE)/xdg
 export XDG_CONFIG_HOME := $(CACHE)/xdg
 export XDG_DATA_HOME := $(CACHE)/xdg
-$(shell mkdir -p "$(CACHE)/tmp")
+unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
 .PHONY: help env book serve test test-mnist test-gpu test-colab bench results lint format lock publish
 
 help:  ## list the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-17s %s\n", $$1, $$2}'
 
-env: .venv/complete  ## make .venv and install requirements.txt into it (1 to 5 minutes, 1.2 GB)
+env: .venv/complete  ## make .venv (PYTHON=/path/to/python3.12 to choose the Python)
 
-# The stamp comes last, so an installation that was interrupted is started again. Setuptools comes
-# first, because one package in the list and robustlib itself are built here, with that setuptools.
+# The stamps come last, so an installation that was interrupted is begun again.
 .venv/complete: requirements.txt
-	@python=$$(PYTHON='$(PYTHON)' sh tools/find_python.sh) && \
-	echo "[env] Making .venv with $$("$$python" --version) and installing requirements.txt: 1.2 GB, 1 to 5 minutes." && \
-	rm -rf .venv && "$$python" -m venv .venv
-	@sed -nE '/^(setuptools|wheel)==/,/[^\\]$$/p' requirements.txt > .venv/build-requirements.txt
-	@$(PY) -m pip install -q --no-deps --require-hashes --no-compile -r .venv/build-requirements.txt
-	@$(PY) -m pip install -q --no-deps --require-hashes --no-compile --no-build-isolation -r requirements.txt
-	@echo "[env] Installing robustlib from this folder."
-	@$(PY) -m pip install -q --no-deps --no-build-isolation --editable .
+	@PYTHON="$(PYTHON)" sh tools/make_venv.sh .venv $<
+	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
-	@echo "[env] Done: .venv is ready."
+	@echo "[env] .venv is ready."
 
-book: .venv/complete  ## execute the chapters and build the book, _build/html/index.html
+.venv-colab/complete: tests/colab/requirements.txt
+	@VERSIONS=3.13 sh tools/make_venv.sh .venv-colab $<
+	@touch $@
+
+.venv-bench/complete: benchmarks/requirements.txt
+	@PYTHON="$(PYTHON)" sh tools/make_venv.sh .venv-bench $<
+	@touch $@
+
+book: .venv/complete  ## execute the chapters on MNIST and build _build/html/index.html
 	@echo "[book] Executing every chapter and building the pages: up to 12 minutes the first time."
 	@$(PY) -c "from jupyter_book.cli.main import main; main()" build . --all -W -n --keep-going
-	@echo "[book] Done. Open _build/html/index.html, or type: make serve"
+	@echo "[book] Done: open _build/html/index.html, or type make serve."
 
 serve:  ## show the built book at a local address (PORT=8000 to choose the port)
-	@test -f _build/html/index.html || { echo "There is no built book yet: type 'make book' first."; exit 1; }
-	@echo "Stop with Ctrl-C."
+	@test -f _build/html/index.html || { echo "There is no book yet: type make book first."; exit 1; }
+	@echo "[serve] Ctrl-C stops it."
 	@$(PY) -u -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
-test: lint  ## lint, unit tests, and every chapter on mnist_small
-	@echo "[test] Unit tests: about 3 minutes."
-	@$(PY) -m pytest tests
-	@echo "[test] Every chapter on mnist_small: about 4 minutes."
-	@ROBUSTLIB_DATASET=mnist_small $(NBVAL) notebooks
+test: lint  ## lint, unit tests, every chapter on mnist_small
+	@echo "[test] Unit tests: about 4 minutes."
+	@$(PY) -m pytest
+	@echo "[test] Every chapter on mnist_small: about 5 minutes."
+	@ROBUSTLIB_DATASET=mnist_small $(PY) $(NBVAL)
 
 test-mnist: .venv/complete  ## every chapter on the whole of MNIST
-	@echo "[test-mnist] Every chapter on mnist: about 12 minutes."
-	@ROBUSTLIB_DATASET=mnist $(NBVAL) notebooks
+	@echo "[test-mnist] Every chapter on mnist: about 15 minutes."
+	@ROBUSTLIB_DATASET=mnist $(PY) $(NBVAL)
 
-NBVAL := $(PY) -m pytest -p tests.notebook_seconds --nbval-lax --nbval-cell-timeout=300
+# JAX_PLATFORMS=cuda makes JAX itself refuse anything but the GPU. An interpreter that is given is
+# used as it is: robustlib comes from this folder, and nothing is installed.
+GPU_PY := $(or $(PYTHON),$(PY))
+test-gpu: export JAX_PLATFORMS := cuda
+test-gpu: export PYTHONDONTWRITEBYTECODE := 1
+test-gpu: export PYTHONPATH := $(CURDIR):$(PYTHONPATH)
+test-gpu: $(if $(PYTHON),,.venv/complete)  ## every chapter on a GPU (PYTHON=... for a Python with its own JAX)
+	@"$(GPU_PY)" -c "import ipykernel, jax, nbval; print('[test-gpu]', jax.__version__, jax.devices())"
+	@"$(GPU_PY)" $(NBVAL)
+
+test-colab: .venv/complete  ## every chapter as on Colab: its versions, robustlib from the set-up cell
+	@if VERSIONS=3.13 sh tools/find_python.sh >/dev/null 2>&1; then \
+		$(MAKE) --no-print-directory .venv-colab/complete && $(PY) tests/colab/run.py; \
+	else \
+		echo "[test-colab] Skipped: Colab has Python 3.13, and none that works was found here."; \
+	fi
+
+bench: .venv-bench/complete  ## measure robustlib beside other libraries
+	@echo "[bench] Running the benchmarks: about 15 minutes; leave the machine alone meanwhile."
+	@.venv-bench/bin/python -m benchmarks
+
+results: .venv/complete  ## compute the long results again, results/headline.json
+	@echo "[results] Training and attacking on all test images: about 30 minutes."
+	@$(PY) results/headline.py
 
 lint: .venv/complete  ## check with ruff, notebooks too
-	@echo "[lint] Ruff: a second."
+	@echo "[lint] Ruff."
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
 format: .venv/complete  ## format with ruff, notebooks too
 	@$(PY) -m ruff check --fix . && $(PY) -m ruff format .
+
+COMPILE := .cache/uv/bin/uv pip compile --quiet --universal --generate-hashes
+lock: .venv/complete  ## pin requirements.in again, and the lists of benchmarks and of Colab
+	@test -x .cache/uv/bin/uv || { $(PY) -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet uv; }
+	$(COMPILE) --python-version 3.11 requirements.in -o requirements.txt
+	$(COMPILE) --python-version 3.11 benchmarks/requirements.in -o benchmarks/requirements.txt
+	$(COMPILE) --python-version 3.13 tests/colab/requirements.in -o tests/colab/requirements.txt
+
+publish: .venv/complete  ## fill in the address: make publish REPOSITORY=https://github.com/OWNER/NAME
+	@$(PY) tools/publish.py "$(REPOSITORY)"
