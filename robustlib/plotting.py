@@ -3,18 +3,16 @@
 A chapter calls `use_style()` once, in its set-up cell. After that, `strip` and `image_grid` return
 a figure, and every other function draws on axes that the chapter makes with `plt.subplots()`.
 
-Alternative text is metadata of the code cell that shows the figure, and the built book writes it
-into `<img alt="...">` (JupyterLab and Colab have no place for it; the sentence above the cell
-tells their readers what to see):
+Alternative text is metadata of the code cell that shows the figure, one figure a cell:
 
     "mystnb": {"image": {"alt": "Line chart: accuracy falls as epsilon grows."}}
 
-One figure a cell, since the text goes to all of them. It must be true for every run: say what is
-drawn and what it looks like, without numbers that only a run can know.
+The built book writes it into `<img alt="...">`. JupyterLab and Colab have no place for it, so the
+sentence above the cell tells their readers what to see. Both must be true for every run.
 
-Colours have a contrast of at least 3 : 1 to the white panel and differ for colour-blind readers;
-a line style, marker or sign repeats what a colour says. The panel is white in the dark theme too,
-which dims images. Figures are 5 inches wide, so that a phone shows their text large enough.
+The panel is white in the dark theme too, which dims it. Colours have a contrast of 3 : 1 to it and
+differ for colour-blind readers; a line style, marker or sign repeats what a colour says. Figures
+are 5 inches wide, so that a phone shows their text large enough.
 """
 
 import sys
@@ -63,7 +61,7 @@ def use_style():
             "lines.linewidth": 2,
             "legend.frameon": False,
             "legend.handlelength": 3,
-            "svg.hashsalt": "robustlib",  # the same figure gives the same file
+            "legend.loc": (0, 1),  # above the axes, where it covers no curve
         }
     )
 
@@ -79,8 +77,8 @@ def strip(images, adversarial, labels, logits, adversarial_logits, *, epsilon=No
     """Draw images, perturbations and adversarial images in three rows, and return the figure.
 
     Above each image stands what the model predicts and how sure it is (the softmax of its logits):
-    a tick if it is right, a cross and another colour if it is wrong. Five images fit a phone, four
-    if the classes have names.
+    a tick if it is right, a cross and another colour if it is wrong. No change is white, or grey
+    where C is 3. Five images fit a phone, four if the classes have names.
 
     Args:
         images: `[N, H, W, C]` in [0, 1], C 1 or 3.
@@ -88,8 +86,7 @@ def strip(images, adversarial, labels, logits, adversarial_logits, *, epsilon=No
         labels: `[N]`, the true classes.
         logits: `[N, K]`, the model's output for `images`.
         adversarial_logits: `[N, K]`, its output for `adversarial`.
-        epsilon: pixel change drawn in full colour, no change being white (grey where C is 3);
-            None takes the largest change.
+        epsilon: the pixel change drawn in full colour; None takes the largest one.
         names: K class names; None shows the class numbers.
     """
     import matplotlib.pyplot as plt
@@ -101,6 +98,8 @@ def strip(images, adversarial, labels, logits, adversarial_logits, *, epsilon=No
     outputs = np.asarray(logits), np.asarray(adversarial_logits)
     for name, output in zip(("logits", "adversarial_logits"), outputs, strict=True):
         _check_shape(name, output, (n, "K"), "pass the model's whole output")
+    if names is not None:
+        _check_shape("names", names, outputs[0].shape[1:], "pass one name for each class")
     delta = adversarial - images
     scale = float(np.abs(delta).max() if epsilon is None else epsilon) or 1.0
     size, grey = max(0.8, 4 / max(n, 3)), images.shape[-1] == 1
@@ -163,6 +162,7 @@ def epsilon_curves(ax, epsilons, curves, intervals=None):
         raise ValueError(f"the intervals {unknown} have no curve: use the names of the curves.")
     for name, accuracies in curves.items():
         _check_shape(name, accuracies, epsilons.shape, "pass one accuracy for each epsilon")
+        _check_shares(name, accuracies)
     for name, ends in intervals.items():
         _check_shape(name, ends, (*epsilons.shape, 2), "pass a lower and an upper end a point")
     for name, style in _line_styles(curves).items():
@@ -172,7 +172,7 @@ def epsilon_curves(ax, epsilons, curves, intervals=None):
             ax.fill_between(epsilons, low, high, color=style["color"], alpha=0.2, linewidth=0)
     ax.set(xlabel="epsilon", ylabel="accuracy", ylim=(-0.03, 1.03))
     ax.yaxis.set_major_formatter(_percent)
-    _legend_above(ax)
+    ax.legend(ncols=2)
     return lines
 
 
@@ -182,18 +182,17 @@ def training_curves(ax, losses):
     Losses is a dict, name -> `[steps]`, and the runs may differ in length. The window is a fiftieth
     of the shortest run; the label of the y axis names it.
     """
-    losses, lines = {name: np.asarray(values) for name, values in losses.items()}, []
+    lines = []
     for name, values in losses.items():
         _check_shape(name, values, ("steps",), "pass the loss of each step, at least one")
-    window = max(1, min(map(len, losses.values()), default=0) // 50)
+    window = max(1, min(map(len, losses.values())) // 50)
     for name, style in _line_styles(losses).items():
         means = np.convolve(losses[name], np.full(window, 1 / window), mode="valid")
         steps, every = np.arange(window, window + len(means)), max(1, len(means) // 6)
         lines += ax.plot(steps, means, label=name, markevery=every, **style)
-    ax.set(xlabel="training step", ylabel="loss", ylim=(0, None))
-    if window > 1:
-        ax.set_ylabel(f"loss (mean of {window} steps)")
-    _legend_above(ax)
+    loss = "loss" if window == 1 else f"loss (mean of {window} steps)"
+    ax.set(xlabel="training step", ylabel=loss, ylim=(0, None))
+    ax.legend(ncols=2)
     return lines
 
 
@@ -260,6 +259,7 @@ def reliability(ax, confidences, correct):
     confidences, correct = np.asarray(confidences), np.asarray(correct)
     _check_shape("confidences", confidences, ("N",), "pass the confidence of each prediction")
     _check_shape("correct", correct, confidences.shape, "pass one truth value a confidence")
+    _check_shares("confidences", confidences)
     index = np.minimum((confidences * 10).astype(int), 9)
     counts = np.bincount(index, minlength=10)
     accuracies = np.bincount(index, weights=correct, minlength=10) / np.maximum(counts, 1)
@@ -272,7 +272,7 @@ def reliability(ax, confidences, correct):
     ax.set_xlabel("confidence (top row: number of predictions)")
     ax.xaxis.set_major_formatter(_percent)
     ax.yaxis.set_major_formatter(_percent)
-    _legend_above(ax)
+    ax.legend(ncols=2)
     return bars
 
 
@@ -283,6 +283,12 @@ def _check_shape(name, array, expected, advice):
     if not fits or any(w not in (s, str(w)) for w, s in zip(expected, shape, strict=True)):
         wanted = ", ".join(map(str, expected))
         raise ValueError(f"{name} must have the shape [{wanted}], but has {shape}: {advice}.")
+
+
+def _check_shares(name, values):
+    low, high = np.min(values), np.max(values)
+    if not (low >= 0 and high <= 1 + 1e-6):
+        raise ValueError(f"{name} reaches from {low} to {high}: give shares of 1, not per cent.")
 
 
 def _as_images(images):
@@ -300,10 +306,6 @@ def _line_styles(names):
     styles = _MODELS | dict(zip(others, _OTHERS, strict=False))
     keys = "color", "linestyle", "marker"
     return {name: dict(zip(keys, styles[name], strict=True)) for name in names}
-
-
-def _legend_above(ax):
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
 
 
 def _percent(value, _=None):
