@@ -1,0 +1,64 @@
+"""Publishing: one command fills in the address, on a copy of the files that hold it."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from tests.test_house import ROOT
+from tools.publish import UNKNOWN, publish
+
+FILES = ["_config.yml", "CITATION.cff", "README.md"]
+FIRST = "https://github.com/somebody/a-book"
+SECOND = "https://github.com/somebody-else/the-book"
+
+
+@pytest.fixture
+def copy(tmp_path):
+    for name in FILES:
+        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copytree(
+        ROOT / "notebooks", tmp_path / "notebooks", ignore=lambda *_: [".ipynb_checkpoints"]
+    )
+    return tmp_path
+
+
+def texts(folder):
+    paths = [folder / name for name in FILES] + sorted((folder / "notebooks").glob("*.ipynb"))
+    return {path.name: path.read_text() for path in paths}
+
+
+def test_the_address_is_filled_in_everywhere(copy):
+    publish(copy, FIRST + ".git")
+    config = yaml.safe_load((copy / "_config.yml").read_text())
+    assert config["repository"]["url"] == FIRST
+    assert config["launch_buttons"]["colab_url"].startswith("https://colab.")
+    assert yaml.safe_load((copy / "CITATION.cff").read_text())["repository-code"] == FIRST
+    for name, text in texts(copy).items():
+        assert FIRST in text and UNKNOWN not in text, name
+    for path in (copy / "notebooks").glob("*.ipynb"):
+        code = ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"]]
+        assert sum(f'REPOSITORY = "{FIRST}"' in cell for cell in code) == 1
+
+
+def test_a_second_address_replaces_the_first(copy):
+    publish(copy, SECOND)
+    directly = texts(copy)
+    publish(copy, FIRST)
+    publish(copy, SECOND)
+    assert texts(copy) == directly
+
+
+def test_a_host_that_colab_cannot_open_gets_no_button(copy):
+    publish(copy, "https://gitlab.com/somebody/a-book")
+    config = yaml.safe_load((copy / "_config.yml").read_text())
+    assert config["launch_buttons"]["colab_url"] == ""
+
+
+@pytest.mark.parametrize("address", ["", "a-book", "http://github.com/a/b", "https://github.com/a"])
+def test_what_is_no_address_is_refused(copy, address):
+    before = texts(copy)
+    with pytest.raises(SystemExit, match="REPOSITORY=https://github.com/OWNER/NAME"):
+        publish(copy, address)
+    assert texts(copy) == before

@@ -1,0 +1,44 @@
+"""Write the repository's address wherever the book needs it.
+
+    make publish REPOSITORY=https://github.com/OWNER/NAME
+
+`_config.yml` is the source; the set-up cell of each chapter, `CITATION.cff` and the README
+follow it. Publishing again, to another address, replaces the first one.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+UNKNOWN = "ADDRESS-OF-THIS-REPOSITORY"
+COLAB = "https://colab.research.google.com"
+
+
+def replace(path, pattern, new):
+    """Put `new` in place of each match of `pattern`, and require that there is one."""
+    text, count = re.subn(pattern, lambda match: new, path.read_text(encoding="utf-8"))
+    if count == 0:
+        sys.exit(f"{path} has no place for the address (no match for {pattern!r}).")
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def publish(root, address):
+    """Fill in the address in the book that lies in `root`."""
+    address = address.removesuffix("/").removesuffix(".git")
+    if not re.fullmatch(r"https://[\w.-]+/[\w.-]+/[\w.-]+", address):
+        sys.exit("Say where the book is published: REPOSITORY=https://github.com/OWNER/NAME")
+    config = root / "_config.yml"
+    before = re.search(r'^  url: "(.*)"', config.read_text(), flags=re.MULTILINE)[1] or UNKNOWN
+    on_github = address.startswith("https://github.com/")
+    replace(config, r'(?<=\n  url: ")[^"]*', address)
+    replace(config, r'(?<=\n  colab_url: ")[^"]*', COLAB if on_github else "")
+    for notebook in sorted((root / "notebooks").glob("*.ipynb")):
+        replace(notebook, r'(?<=REPOSITORY = \\")[^"\\]*', address)
+    replace(root / "CITATION.cff", r"(?m)^#? ?repository-code:.*", f"repository-code: {address}")
+    replace(root / "README.md", re.escape(before), address)
+
+
+if __name__ == "__main__":
+    publish(ROOT, sys.argv[1])
+    print(f"The book's address is {sys.argv[1]}. Build it again, commit, and tag the release.")
