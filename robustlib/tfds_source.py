@@ -95,7 +95,7 @@ def _check_preparable(name, root, url):
     def ask():
         request = urllib.request.Request(url, method="HEAD")
         try:
-            urllib.request.urlopen(request, timeout=_NETWORK_SECONDS).close()
+            urllib.request.build_opener().open(request, timeout=_NETWORK_SECONDS).close()
             failure[0] = None
         except Exception as error:
             failure[0] = str(error)
@@ -122,8 +122,11 @@ def _read_parts(tfds, builder, train_shape):
     for part, shape in shapes.items():
         if len(sources[part]) != shape[0]:
             raise ValueError(f"expected {shape[0]} {part} images, found {len(sources[part])}")
-    # All records are read before any image is decoded, so that damage shows at once.
-    records = {part: sources[part].__getitems__(range(shapes[part][0])) for part in shapes}
+    # All records are read before any image is decoded, the shorter part first, so that damage
+    # shows at once.
+    records = {
+        part: sources[part].__getitems__(range(shapes[part][0])) for part in ("test", "train")
+    }
     arrays = []
     for part, shape in shapes.items():
         images = np.stack(
@@ -131,7 +134,9 @@ def _read_parts(tfds, builder, train_shape):
         )
         labels = np.array([record["label"] for record in records[part]])
         if images.dtype != np.uint8 or images.size != np.prod(shape):
-            raise ValueError(f"expected {part} images {shape}, found {images.shape}")
+            raise ValueError(
+                f"expected {part} images of uint8 {shape}, found {images.dtype} {images.shape}"
+            )
         if not set(labels) <= set(range(10)):
             raise ValueError(f"expected {part} labels from 0 to 9")
         arrays += [images.reshape(shape), labels]
