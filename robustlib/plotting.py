@@ -3,7 +3,7 @@
 A chapter calls `use_style()` once, in its set-up cell. After that, `strip` and `image_grid` return
 a figure, and every other function draws on axes that the chapter makes with `plt.subplots()`.
 
-Alternative text is metadata of the code cell that shows the figure, one figure a cell:
+Alternative text is metadata of the code cell that shows the figure, one figure a cell::
 
     "mystnb": {"image": {"alt": "Line chart: accuracy falls as epsilon grows."}}
 
