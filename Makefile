@@ -53,6 +53,7 @@ env: .venv/complete  ## make .venv (PYTHON=/path/to/python3.12 to choose the Pyt
 book: .venv/complete  ## execute the chapters on MNIST and build _build/html/index.html
 	@echo "[book] Executing every chapter and building the pages: up to 12 minutes the first time."
 	@$(PY) -c "from jupyter_book.cli.main import main; main()" build . --all -W -n --keep-going
+	@$(PY) tools/check_pages.py
 	@echo "[book] Done: open _build/html/index.html, or type make serve."
 
 serve:  ## show the built book at a local address (PORT=8000 to choose the port)

@@ -180,4 +180,6 @@ def test_the_environment_has_what_robustlib_needs():
 
 @pytest.mark.parametrize("path", [*PAGES, *NOTEBOOKS, ROOT / "README.md"], ids=lambda p: p.name)
 def test_nobody_is_told_to_install_robustlib_by_its_bare_name(path):
-    assert not re.search(r"(pip|uv|conda) (add|install) (-\S+ )*[\"']?robustlib(?!\s*@)", path.read_text())
+    assert not re.search(
+        r"(pip|uv|conda) (add|install) (-\S+ )*[\"']?robustlib(?!\s*@)", path.read_text()
+    )
