@@ -72,13 +72,16 @@ test-mnist: .venv/complete  ## every chapter on the whole of MNIST
 	@ROBUSTLIB_DATASET=mnist $(PY) $(NBVAL)
 
 # JAX_PLATFORMS=cuda makes JAX itself refuse anything but the GPU. An interpreter that is given is
-# used as it is: robustlib comes from this folder, and nothing is installed.
+# used as it is: robustlib comes from this folder, and with no address to get it from, no set-up
+# cell can install it.
 GPU_PY := $(or $(PYTHON),$(PY))
 test-gpu: export JAX_PLATFORMS := cuda
 test-gpu: export PYTHONDONTWRITEBYTECODE := 1
 test-gpu: export PYTHONPATH := $(CURDIR):$(PYTHONPATH)
+test-gpu: export ROBUSTLIB_REPOSITORY :=
 test-gpu: $(if $(PYTHON),,.venv/complete)  ## every chapter on a GPU (PYTHON=... for a Python with its own JAX)
-	@"$(GPU_PY)" -c "import ipykernel, jax, nbval; print('[test-gpu]', jax.__version__, jax.devices())"
+	@"$(GPU_PY)" -c "import ipykernel, jax, nbval; print('[test-gpu] JAX', jax.__version__, jax.devices())" || \
+		{ echo "[test-gpu] No GPU that this Python's JAX sees, or no pytest, nbval, ipykernel: README.md, 'On a GPU'."; exit 1; }
 	@"$(GPU_PY)" $(NBVAL)
 
 test-colab: .venv/complete  ## every chapter as on Colab: its versions, robustlib from the set-up cell
