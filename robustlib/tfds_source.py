@@ -70,11 +70,14 @@ def _import_tfds(name):
         import importlib_resources  # noqa: F401  (tensorflow-datasets needs it, and does not say so)
         import PIL.Image  # noqa: F401
         import tensorflow_datasets as tfds
+
+        if not hasattr(tfds, "builder_cls"):  # it logs the errors of its own import, and goes on
+            raise ImportError("its own import failed")
     except Exception as error:
         raise ImportError(
             f"the data set {name!r} is read with tensorflow-datasets, which is not installed whole "
             f"({error}); run `{_INSTALL}` (array_record exists for Linux and for Macs with Apple "
-            "silicon), or use 'mnist', which needs none of these."
+            "silicon) and start Python again, or use 'mnist', which needs none of these."
         ) from error
     return tfds
 

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +24,7 @@ from robustlib import data, tfds_source
 from robustlib.data import load_dataset
 
 pytest.importorskip("array_record", reason="array_record is not built for this platform")
+tfds = tfds_source._import_tfds("mnist")
 
 # Each pattern is one image; the training and the test images have no pattern in common.
 TRAIN_PATTERNS, TEST_PATTERNS = range(201), range(201, 250)
@@ -49,7 +50,6 @@ def synthetic(patterns, shape, size):
 @contextlib.contextmanager
 def source_of(name, train, test):
     """Let tensorflow-datasets prepare `name` from these labelled PNG files, not from a download."""
-    import tensorflow_datasets as tfds
 
     def examples(files):
         for i, (file, label) in enumerate(files):
@@ -168,8 +168,6 @@ def edit_info(folder, change):
 
 
 def test_the_embedded_mnist_is_bit_for_bit_what_tensorflow_datasets_serves(mnist_copy, monkeypatch):
-    import tensorflow_datasets as tfds
-
     root, embedded = mnist_copy
     monkeypatch.setenv("TFDS_DATA_DIR", str(root))
     served = tfds_source.read("mnist", (60_000, 28, 28, 1))
@@ -192,8 +190,6 @@ def test_the_embedded_mnist_is_bit_for_bit_what_tensorflow_datasets_serves(mnist
 def test_tensorflow_datasets_downloads_the_files_that_the_embedded_mnist_was_built_from(
     monkeypatch,
 ):
-    import tensorflow_datasets as tfds
-
     monkeypatch.syspath_prepend(Path(__file__).parent.parent / "tools")
     import build_mnist
 
@@ -226,8 +222,6 @@ def check_synthetic(dataset, shape, train_size):
 
 
 def test_fashion_mnist_is_prepared_where_tensorflow_and_a_network_are(fashion_copy):
-    import tensorflow_datasets as tfds
-
     root, dataset = fashion_copy
     assert dataset.name == "fashion_mnist"
     assert dataset.epsilon == 0.1
@@ -378,7 +372,6 @@ def test_records_of_another_kind_are_refused(record, message):
 
     sources = {"train": Source([record] * 4), "test": Source([record] * 10_000)}
     builder = SimpleNamespace(as_data_source=lambda *_, **__: sources)
-    tfds = SimpleNamespace(decode=SimpleNamespace(SkipDecoding=lambda: None))
     with pytest.raises(Exception, match=message):
         tfds_source._read_parts(tfds, builder, (4, 2, 2, 1))
 
@@ -401,6 +394,13 @@ def test_a_missing_package_is_answered_with_what_to_install(monkeypatch, module)
         rf"'cifar10' is read with tensorflow-datasets, .* \(.*{module}.*\); run "
         "`pip install tensorflow-datasets array_record importlib_resources pillow`"
     )
+    with answered_within_5_seconds(ImportError, message):
+        load_dataset("cifar10")
+
+
+def test_tensorflow_datasets_that_failed_to_import_itself_is_no_attribute_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", ModuleType("tensorflow_datasets"))
+    message = r"which is not installed whole \(its own import failed\); run `pip install"
     with answered_within_5_seconds(ImportError, message):
         load_dataset("cifar10")
 
