@@ -1,0 +1,63 @@
+"""Adversarial training in JAX: attacks, training and honest evaluation, small enough to read."""
+
+from robustlib import exercises, plotting
+from robustlib.attacks import fgsm, noise, pgd
+from robustlib.data import Dataset, Split, load_dataset
+from robustlib.evaluation import accuracy, evaluate_robustness, robust_accuracy
+from robustlib.logits import logits_fn
+from robustlib.losses import cross_entropy, margin
+from robustlib.models import MLP, SmallCNN
+from robustlib.recipes import RECIPES, Recipe, fit_or_load, recipe
+from robustlib.report import RobustnessReport, wilson_interval
+from robustlib.threat import L2, Linf
+from robustlib.training import (
+    FitResult,
+    MinMax,
+    Mixed,
+    Standard,
+    adversarial_train_step,
+    create_state,
+    fgsm_attack,
+    fit,
+    pgd_train_step,
+    standard_train_step,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "L2",
+    "MLP",
+    "RECIPES",
+    "Dataset",
+    "FitResult",
+    "Linf",
+    "MinMax",
+    "Mixed",
+    "Recipe",
+    "RobustnessReport",
+    "SmallCNN",
+    "Split",
+    "Standard",
+    "accuracy",
+    "adversarial_train_step",
+    "create_state",
+    "cross_entropy",
+    "evaluate_robustness",
+    "exercises",
+    "fgsm",
+    "fgsm_attack",
+    "fit",
+    "fit_or_load",
+    "load_dataset",
+    "logits_fn",
+    "margin",
+    "noise",
+    "pgd",
+    "pgd_train_step",
+    "plotting",
+    "recipe",
+    "robust_accuracy",
+    "standard_train_step",
+    "wilson_interval",
+]

@@ -1,0 +1,306 @@
+"""Evaluation: how many images of a split survive every attack that was tried."""
+
+import dataclasses
+import inspect
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from robustlib import attacks, checks
+from robustlib.logits import logits_fn as as_logits_fn
+from robustlib.report import AttackResult, RobustnessReport
+from robustlib.threat import Threat
+
+Attack = Callable[..., jax.Array]
+
+BATCH_SIZE = 200
+STANDARD_ATTACKS: Mapping[str, Attack] = {
+    "FGSM": attacks.fgsm,
+    "PGD-40, 10 restarts": partial(attacks.pgd, steps=40, restarts=10),
+}
+_SANITY_IMAGES = 200
+_MANY_ZERO_GRADIENTS = 0.01
+
+
+def accuracy(logits_fn: Any, split: Any) -> float:
+    """Return the share of a split that the model classifies correctly, in [0, 1].
+
+    Args:
+        logits_fn: images [N, H, W, C] to logits [N, K]; see `robustlib.logits_fn`.
+        split: with images float [N, H, W, C] in [0, 1] and labels int [N].
+
+    Raises:
+        TypeError, ValueError: the split or what logits_fn returns is of the wrong shape or type.
+    """
+    logits_fn = _checked(logits_fn, split)
+    return float((predictions(logits_fn, split.images) == split.labels).mean())
+
+
+def robust_accuracy(
+    logits_fn: Any,
+    split: Any,
+    threat: Threat,
+    key: jax.Array,
+    *,
+    attacks: Mapping[str, Attack] | None = None,
+) -> float:
+    """Return the share of a split that is classified correctly and that no attack breaks.
+
+    An upper bound on the true robust accuracy: a stronger attack can only lower it.
+
+    Args:
+        logits_fn: images [N, H, W, C] to logits [N, K]; see `robustlib.logits_fn`.
+        split: with images float [N, H, W, C] in [0, 1] and labels int [N].
+        threat: `Linf` or `L2`.
+        key: one `jax.random.key`; example i of the split starts from `fold_in(key, i)`.
+        attacks: by name, functions `(logits_fn, images, labels, threat, keys) -> images`;
+            FGSM, and PGD with 40 steps and 10 restarts, if left out.
+
+    Returns:
+        A share in [0, 1].
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong type, shape or range.
+    """
+    logits_fn = _checked(logits_fn, split, threat)
+    correct = predictions(logits_fn, split.images) == split.labels
+    for attack in _checked_attacks(attacks).values():
+        broken, _ = broken_by(attack, logits_fn, split, threat, key)
+        correct &= ~broken
+    return float(correct.mean())
+
+
+def evaluate_robustness(
+    logits_fn: Any,
+    split: Any,
+    threat: Threat,
+    key: jax.Array,
+    *,
+    attacks: Mapping[str, Attack] | None = None,
+    baseline: RobustnessReport | None = None,
+) -> RobustnessReport:
+    """Attack every image of a split with every attack, and report what was found and what it cost.
+
+    Args:
+        logits_fn: images [N, H, W, C] to logits [N, K]; see `robustlib.logits_fn`.
+        split: with images float [N, H, W, C] in [0, 1] and labels int [N].
+        threat: `Linf` or `L2`.
+        key: one `jax.random.key`; example i of the split starts from `fold_in(key, i)`.
+        attacks: by name, functions `(logits_fn, images, labels, threat, keys) -> images`;
+            FGSM, and PGD with 40 steps and 10 restarts, if left out.
+        baseline: the report on an undefended model, same threat model, number of examples and
+            attacks.
+
+    Returns:
+        A `RobustnessReport`, shown as a table.
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong type, shape or range.
+    """
+    logits_fn = _checked(logits_fn, split, threat)
+    chosen = _checked_attacks(attacks)
+    start = time.perf_counter()
+    logits = predictions(logits_fn, split.images, of=lambda logits: logits)
+    clean = logits.argmax(axis=1) == split.labels
+    standing, results, outside = clean.copy(), [], 0
+    for name, attack in chosen.items():
+        attack_start = time.perf_counter()
+        broken, invalid = broken_by(attack, logits_fn, split, threat, key)
+        seconds = time.perf_counter() - attack_start
+        standing &= ~broken
+        outside += int(invalid.sum())
+        steps, restarts = steps_and_restarts(attack)
+        results.append(
+            AttackResult(
+                name,
+                steps,
+                restarts,
+                correct=int((clean & ~broken).sum()),
+                seconds=seconds,
+                gradient_passes=steps * restarts * len(split.labels),
+            )
+        )
+    report = RobustnessReport(
+        threat=f"{threat.name}, epsilon {float(threat.epsilon):.4g}",
+        seed=":".join(str(word) for word in np.asarray(jax.random.key_data(key)).ravel()),
+        examples=len(split.labels),
+        clean_correct=int(clean.sum()),
+        robust_correct=int(standing.sum()),
+        attacks=tuple(results),
+        seconds=time.perf_counter() - start,
+        baseline=None if baseline is None else baseline.robust_accuracy,
+    )
+    flags = [
+        *_flag_outputs(logits),
+        *_flag_gradients(logits_fn, split),
+        *_flag_weak_pgd(results),
+        *_flag_whole_box(logits_fn, split, threat, key, logits.shape[1]),
+        *_flag_outside(outside),
+        *_flag_baseline(report, baseline),
+    ]
+    return dataclasses.replace(report, flags=tuple(flags))
+
+
+# ---- running over a split --------------------------------------------------------------------------
+
+
+def predictions(logits_fn, images, of=lambda logits: logits.argmax(axis=1)) -> np.ndarray:
+    """Return the predicted classes int [N] (or another function `of` the logits), in batches."""
+    parts = [of(np.asarray(_forward(logits_fn, batch)))[:n] for batch, n in _padded(images)]
+    return np.concatenate(parts)
+
+
+def broken_by(attack, logits_fn, split, threat, key) -> tuple[np.ndarray, np.ndarray]:
+    """Attack a whole split in batches of one size, the start of each example its own.
+
+    Returns:
+        broken: bool [N], where the attack's image is misclassified (on a forward pass of its own),
+            inside ball and box.
+        outside: bool [N], where the attack's image is outside ball or box. It is not counted.
+    """
+    keys = checks.fold_in_all(key, jnp.arange(len(split.labels)))
+    broken, outside = [], []
+    for images, labels, batch_keys, n in zip(
+        *([part for part, _ in _padded(array)] for array in (split.images, split.labels, keys)),
+        (n for _, n in _padded(split.labels)),
+        strict=True,
+    ):
+        adversarial = attack(logits_fn, images, labels, threat, batch_keys)
+        inside = threat.contains(images, adversarial)
+        wrong = np.asarray(_forward(logits_fn, adversarial)).argmax(axis=1) != labels
+        broken.append((wrong & inside)[:n])
+        outside.append(~inside[:n])
+    return np.concatenate(broken), np.concatenate(outside)
+
+
+def _padded(array):
+    """Yield (batch, number of real rows); the last batch is filled up with copies of its first."""
+    for start in range(0, len(array), BATCH_SIZE):
+        batch = array[start : start + BATCH_SIZE]
+        n = len(batch)
+        if n < BATCH_SIZE and len(array) > BATCH_SIZE:
+            index = np.concatenate([np.arange(n), np.zeros(BATCH_SIZE - n, int)])
+            batch = batch[index]
+        yield batch, n
+
+
+@jax.jit
+def _forward(logits_fn, images):
+    return logits_fn(images)
+
+
+def steps_and_restarts(attack: Attack) -> tuple[int, int]:
+    """Return the steps and restarts an attack is set to take: (1, 1) if it has no such keywords."""
+    if attack is attacks.noise:
+        return 0, 0
+    keywords = inspect.signature(attack).parameters
+    return tuple(
+        keywords[name].default if name in keywords else 1 for name in ("steps", "restarts")
+    )
+
+
+def _checked(logits_fn, split, threat=None):
+    checks.check_images(split.images)
+    logits_fn = as_logits_fn(logits_fn)
+    classes = checks.check_logits(logits_fn, split.images)
+    checks.check_labels(split.labels, split.images, classes=classes)
+    if threat is not None:
+        checks.check_threat(threat, split.images.shape)
+    return logits_fn
+
+
+def _checked_attacks(chosen):
+    chosen = STANDARD_ATTACKS if chosen is None else chosen
+    if not isinstance(chosen, Mapping) or not chosen:
+        raise TypeError(
+            f"attacks must be a dict from names to attacks, but is {chosen!r}: "
+            "pass {'FGSM': fgsm}, for example."
+        )
+    return chosen
+
+
+# ---- sanity flags: each one sentence, or none ------------------------------------------------------
+
+
+def _flag_outputs(logits):
+    if not np.isfinite(logits).all():
+        yield "The model returns NaN or infinite logits for some images."
+    elif (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
+        yield (
+            "The outputs look like probabilities, not logits: a softmax before the loss flattens "
+            "the gradients that the attacks follow."
+        )
+
+
+def _flag_gradients(logits_fn, split):
+    n = min(len(split.labels), _SANITY_IMAGES)
+    index = np.arange(n) * len(split.labels) // n
+    gradients = np.asarray(_gradients(logits_fn, split.images[index], split.labels[index]))
+    finite = np.isfinite(gradients).all(axis=(1, 2, 3))
+    zero = finite & (gradients == 0).all(axis=(1, 2, 3))
+    if not finite.all():
+        yield f"The gradient is NaN or infinite for {(~finite).sum()} of {n} sampled images."
+    if zero.mean() > _MANY_ZERO_GRADIENTS:
+        yield (
+            f"The gradient is zero for {zero.sum()} of {n} sampled images, so gradient attacks "
+            "cannot move them."
+        )
+
+
+@jax.jit
+def _gradients(logits_fn, images, labels):
+    return attacks.image_gradient(logits_fn, images, labels)[0]
+
+
+def _flag_weak_pgd(results):
+    by_start = {
+        start: [r for r in results if r.name.startswith(start)] for start in ("FGSM", "PGD")
+    }
+    for pgd in by_start["PGD"]:
+        for fgsm in by_start["FGSM"]:
+            if pgd.correct > fgsm.correct:
+                yield (
+                    f"{pgd.name} breaks fewer images than {fgsm.name}, one step of the same: PGD "
+                    "is set badly, or the gradients mislead it."
+                )
+
+
+def _flag_whole_box(logits_fn, split, threat, key, classes):
+    """With the whole box to choose from, an attack can reach an image of any class."""
+    n = min(len(split.labels), _SANITY_IMAGES)
+    index = np.arange(n) * len(split.labels) // n
+    images, labels = split.images[index], split.labels[index]
+    box = type(threat)(threat.largest_epsilon(images.shape))
+    adversarial = attacks.pgd(logits_fn, images, labels, box, key, steps=20)
+    correct = (predictions(logits_fn, adversarial) == labels).mean()
+    allowed = 1 / classes + 0.1
+    if correct > allowed:
+        yield (
+            f"With epsilon as large as the whole box, PGD leaves {correct:.0%} of {n} sampled "
+            f"images correct, where about {1 / classes:.0%} is chance: the attack is failing."
+        )
+
+
+def _flag_outside(outside):
+    if outside:
+        yield (
+            f"{outside} adversarial images lie outside the ball or the box; they were not counted."
+        )
+
+
+def _flag_baseline(report, baseline):
+    if baseline is None:
+        yield (
+            "No undefended model was evaluated beside this one: pass its report as `baseline`, to "
+            "see what the same attacks do to it."
+        )
+    elif (baseline.threat, baseline.examples) != (report.threat, report.examples):
+        yield (
+            f"The baseline was evaluated under another threat model or on another number of "
+            f"images ({baseline.threat}, {baseline.examples} images)."
+        )

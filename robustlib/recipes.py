@@ -1,0 +1,212 @@
+"""The models of the book by name, trained once and kept.
+
+Every chapter runs alone: what it needs and nobody has trained yet, it trains.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from robustlib.checks import suggestion
+from robustlib.data import load_dataset
+from robustlib.models import SmallCNN
+from robustlib.threat import Linf
+from robustlib.training import FitResult, MinMax, Mixed, Objective, Standard, create_state, fit
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one model of the book is trained: the small CNN, Adam, one objective.
+
+    Attributes:
+        name: as the chapters call it.
+        dataset: the name of a data set, for `load_dataset`.
+        objective: `Standard`, `Mixed` or `MinMax`.
+        epochs: passes over the training images.
+        batch_size: examples a step.
+        learning_rate: the peak, reached after a tenth of the steps, then lowered along a cosine
+            to a fiftieth.
+        seed: of the initial parameters, the order of the images and the attacks.
+    """
+
+    name: str
+    dataset: str
+    objective: Objective
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    seed: int = 0
+
+
+def _family(dataset, standard, mixed, pgd, long_pgd):
+    """Return the recipes of one data set; each argument is (epochs, batch size, learning rate)."""
+    pgd_steps, *pgd = pgd
+    ramped = MinMax(Linf(0.3), steps=pgd_steps, ramp=0.3)
+    return [
+        Recipe("standard", dataset, Standard(), *standard),
+        Recipe("FGSM-mixed 0.1", dataset, Mixed(0.1), *mixed),
+        Recipe("FGSM-mixed 0.3", dataset, Mixed(0.3), *mixed),
+        Recipe("PGD", dataset, ramped, *pgd),
+        Recipe("PGD long", dataset, ramped, *long_pgd),
+    ]
+
+
+RECIPES = {
+    (recipe.name, recipe.dataset): recipe
+    for recipe in (
+        *_family("mnist", (3, 128, 1e-3), (3, 128, 1e-3), (5, 3, 64, 4e-3), (8, 64, 4e-3)),
+        *_family("mnist_small", (10, 32, 2e-3), (10, 32, 2e-3), (3, 10, 32, 6e-3), (10, 32, 6e-3)),
+    )
+}
+
+
+def recipe(name: str, dataset: str = "mnist", seed: int = 0) -> Recipe:
+    """Return the recipe of a model of the book.
+
+    Args:
+        name: such as "PGD"; `RECIPES` lists all.
+        dataset: such as "mnist", or `load_dataset().name`.
+        seed: of the initial parameters, the order of the images and the attacks.
+
+    Returns:
+        A `Recipe`.
+
+    Raises:
+        ValueError: there is no such recipe.
+    """
+    if (name, dataset) not in RECIPES:
+        known = [key for key in RECIPES if key[1] == dataset] or list(RECIPES)
+        raise ValueError(
+            f"there is no recipe {name!r} for {dataset!r}"
+            f"{suggestion(name, [key[0] for key in known])}: choose one of "
+            f"{', '.join(f'{n!r} for {d!r}' for n, d in known)}, or call fit yourself."
+        )
+    return dataclasses.replace(RECIPES[name, dataset], seed=seed)
+
+
+def fit_or_load(recipe: Recipe, *, progress: bool = True) -> FitResult:
+    """Return the model of a recipe: from the cache if it is there, else trained and kept.
+
+    The cache is the folder `$ROBUSTLIB_CACHE`, or `~/.cache/robustlib`. A file is found by recipe,
+    data, library code, versions and kind of device, so what it holds is what training would give.
+    It holds plain arrays and a checksum; a damaged one is named and trained again. The optimiser's
+    state is not kept: a loaded model starts any further training afresh.
+
+    Args:
+        recipe: from `recipe(...)`, or your own.
+        progress: show a progress bar.
+
+    Returns:
+        A `FitResult`; time and passes are those of the training, also where it was loaded.
+    """
+    data = load_dataset(recipe.dataset)
+    path = _cache_folder() / f"{_slug(recipe)}-{_fingerprint(recipe, data)}.weights"
+    state = _initial_state(recipe, data)
+    if path.exists():
+        try:
+            return _load(path, state)
+        except (ValueError, OSError, KeyError) as error:
+            print(f"The kept model {path} is damaged ({error}); it is trained again.")
+    key = jax.random.fold_in(jax.random.key(recipe.seed), 1)
+    result = fit(
+        state,
+        data.train,
+        recipe.objective,
+        key,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        progress=progress,
+    )
+    if not result.interrupted:
+        _save(path, result)
+    return result
+
+
+# One model a number of classes, one optimiser a schedule: jitted functions are keyed by them.
+_model = cache(SmallCNN)
+
+
+@cache
+def _optimizer(learning_rate: float, steps: int) -> optax.GradientTransformation:
+    return optax.adam(
+        optax.warmup_cosine_decay_schedule(
+            0.0, learning_rate, steps // 10, steps, end_value=learning_rate / 50
+        )
+    )
+
+
+def _initial_state(recipe, data):
+    steps = recipe.epochs * (len(data.train) // recipe.batch_size)
+    return create_state(
+        _model(len(data.class_names)),
+        jax.random.fold_in(jax.random.key(recipe.seed), 0),
+        data.train.images,
+        _optimizer(recipe.learning_rate, steps),
+    )
+
+
+# ---- the cache -----------------------------------------------------------------------------------
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("ROBUSTLIB_CACHE") or "~/.cache/robustlib").expanduser()
+
+
+def _slug(recipe: Recipe) -> str:
+    return f"{recipe.name}-{recipe.dataset}-seed{recipe.seed}".replace(" ", "_")
+
+
+def _fingerprint(recipe: Recipe, data) -> str:
+    """Return 16 hexadecimal digits that change with anything the trained weights depend on."""
+    digest = hashlib.sha256(repr(recipe).encode())
+    digest.update(np.ascontiguousarray(data.train.images).data)
+    digest.update(np.ascontiguousarray(data.train.labels).data)
+    digest.update(code_hash().encode())
+    versions = [f"{name} {version(name)}" for name in ("jax", "jaxlib", "flax", "optax")]
+    digest.update(repr((versions, jax.default_backend())).encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def code_hash() -> str:
+    """Return the SHA-256 of the code that trained weights depend on, in hexadecimal."""
+    digest = hashlib.sha256()
+    for module in ("losses", "threat", "convolution", "models", "attacks", "training", "recipes"):
+        digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
+    return digest.hexdigest()
+
+
+def _save(path: Path, result: FitResult) -> None:
+    """Write arrays and their checksum beside the target, then move them there in one go."""
+    arrays = flatten_dict(jax.device_get(result.state.params), sep="/")
+    arrays["losses"] = result.losses
+    about = {"seconds": result.seconds, "gradient_passes": result.gradient_passes}
+    buffer = io.BytesIO()
+    np.savez(buffer, about=np.array(json.dumps(about)), **arrays)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+    part.replace(path)
+
+
+def _load(path: Path, state) -> FitResult:
+    content = path.read_bytes()
+    checksum, content = content[:32], content[32:]
+    if hashlib.sha256(content).digest() != checksum:
+        raise ValueError("its checksum does not match")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        arrays = dict(arrays)
+    about, losses = json.loads(str(arrays.pop("about"))), arrays.pop("losses")
+    params = jax.tree.map(jax.numpy.asarray, unflatten_dict(arrays, sep="/"))
+    return FitResult(state.replace(params=params), losses, **about)

@@ -1,0 +1,159 @@
+"""The report on an evaluation: the number, what stands behind it, and what it does not say."""
+
+import html
+import math
+from dataclasses import dataclass
+
+_BOUND = (
+    "Robust accuracy is an upper bound: a stronger attack can only lower it. The interval covers "
+    "the choice of images, neither a weak attack nor the training seed."
+)
+
+
+def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+    """Return the 95 % Wilson score interval for a share (Wilson, 1927).
+
+    Args:
+        successes: how many of the n, from 0 to n.
+        n: how many were drawn, from 1.
+
+    Returns:
+        The lower and the upper end, in [0, 1].
+
+    Raises:
+        ValueError: not 0 <= successes <= n with n at least 1.
+    """
+    if not 0 <= successes <= n or n < 1:
+        raise ValueError(
+            f"successes must lie in [0, n] and n be at least 1, but are {successes} and {n}: "
+            "pass counts, not shares."
+        )
+    z = 1.959963984540054  # the normal distribution's 97.5 % point
+    share = successes / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """What one attack left standing, and what it cost.
+
+    Attributes:
+        name: as it was called in the evaluation.
+        steps: gradient steps a restart.
+        restarts: random starts.
+        correct: images classified correctly before and after this attack alone.
+        seconds: wall-clock time, compilation included.
+        gradient_passes: at most so many forward-and-backward passes of one example; an attack that
+            stops once all images of a batch are broken takes fewer.
+    """
+
+    name: str
+    steps: int
+    restarts: int
+    correct: int
+    seconds: float
+    gradient_passes: int
+
+
+@dataclass(frozen=True)
+class RobustnessReport:
+    """The outcome of `evaluate_robustness`; prints as a table.
+
+    Attributes:
+        threat: the threat model, in words.
+        seed: the words of the random key.
+        examples: the number of images.
+        clean_correct: images classified correctly.
+        robust_correct: images classified correctly that no attack and no restart broke.
+        attacks: what each attack did.
+        seconds: wall-clock time in all.
+        baseline: robust accuracy of an undefended model under the same attacks, if given.
+        flags: sentences on what makes the number doubtful; none is good.
+    """
+
+    threat: str
+    seed: str
+    examples: int
+    clean_correct: int
+    robust_correct: int
+    attacks: tuple[AttackResult, ...]
+    seconds: float
+    baseline: float | None = None
+    flags: tuple[str, ...] = ()
+
+    @property
+    def clean_accuracy(self) -> float:
+        """The share of images classified correctly, in [0, 1]."""
+        return self.clean_correct / self.examples
+
+    @property
+    def robust_accuracy(self) -> float:
+        """The share of images that no attack broke, in [0, 1]."""
+        return self.robust_correct / self.examples
+
+    @property
+    def gradient_passes(self) -> int:
+        """At most so many forward-and-backward passes of one example, over all attacks."""
+        return sum(attack.gradient_passes for attack in self.attacks)
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        def row(name, correct, cost):
+            low, high = wilson_interval(correct, self.examples)
+            share = f"{correct / self.examples:.1%}"
+            return (name, share, f"{low:.1%} to {high:.1%}", *cost)
+
+        rows = [row("clean", self.clean_correct, ("", "", "", ""))]
+        for a in self.attacks:
+            cost = (str(a.steps), str(a.restarts), f"{a.seconds:.1f}", f"{a.gradient_passes:,}")
+            rows.append(row(a.name, a.correct, cost))
+        total = ("", "", f"{self.seconds:.1f}", f"{self.gradient_passes:,}")
+        return [*rows, row("robust (all attacks)", self.robust_correct, total)]
+
+    def _notes(self) -> list[str]:
+        baseline = (
+            []
+            if self.baseline is None
+            else [f"An undefended model under the same attacks: {self.baseline:.1%}."]
+        )
+        flags = [f"Flag: {flag}" for flag in self.flags] or ["No sanity flag is raised."]
+        return [*baseline, _BOUND, *flags]
+
+    @property
+    def _title(self) -> str:
+        return f"{self.threat}, {self.examples:,} images, seed {self.seed}"
+
+    def __str__(self) -> str:
+        table = [_HEADER, *self._rows()]
+        widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if i == 0 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in table
+        ]
+        return "\n".join([self._title, *lines, *self._notes()])
+
+    def _repr_html_(self) -> str:
+        def line(tag, cells):
+            return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+        rows = "".join(line("td", row) for row in self._rows())
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
+        return (
+            f"<table><caption>{html.escape(self._title)}</caption>"
+            f"<thead>{line('th', _HEADER)}</thead><tbody>{rows}</tbody></table>{notes}"
+        )
+
+
+_HEADER = (
+    "attack",
+    "accuracy",
+    "95 % interval (Wilson)",
+    "steps",
+    "restarts",
+    "seconds",
+    "gradient passes, at most",
+)

@@ -1,0 +1,398 @@
+"""Training: what one step minimises, and the loop that all chapters share."""
+
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax.training.train_state import TrainState
+from jax import lax
+from tqdm import tqdm
+
+from robustlib import attacks, checks
+from robustlib.logits import logits_fn
+from robustlib.losses import cross_entropy
+from robustlib.threat import Linf, Threat
+
+_CHUNK_SECONDS = 1.0
+
+
+# ---- the contract: two functions that readers paste ----------------------------------------------
+
+
+def fgsm_attack(state: TrainState, batch: dict, epsilon: float = 0.1) -> jax.Array:
+    """Return `clip(x + epsilon * sign(grad_x L(f(x), y)), 0, 1)` for a batch.
+
+    The fast gradient sign method of Goodfellow et al. (2015), with softmax cross-entropy for L.
+
+    Args:
+        state: a Flax `TrainState`, with `state.apply_fn({"params": state.params}, images)`.
+        batch: {"image": float [N, H, W, C] in [0, 1], "label": int [N]}.
+        epsilon: the largest change of a pixel, in [0, 1].
+
+    Returns:
+        float [N, H, W, C] in [0, 1].
+
+    Raises:
+        TypeError, ValueError: the batch or epsilon is of the wrong type, shape or range.
+    """
+    checks.check_batch(batch, values=False)
+    return attacks.fgsm(logits_fn(state), batch["image"], batch["label"], Linf(epsilon))
+
+
+def adversarial_train_step(
+    state: TrainState, batch: dict, epsilon: float = 0.1, *, weight: float = 0.5
+) -> TrainState:
+    """Return the state after one step on half clean, half adversarial loss.
+
+    Goodfellow et al. (2015), section 6: `(1 - weight) * L(f(x), y) + weight * L(f(x_adv), y)`, the
+    mean over the batch, with `x_adv` from `fgsm_attack` on the current state, treated as constant.
+    The clean pass yields the attack's gradient too, so a step takes two passes, not three.
+
+    Args:
+        state: a Flax `TrainState`.
+        batch: {"image": float [N, H, W, C] in [0, 1], "label": int [N]}.
+        epsilon: the largest change of a pixel, in [0, 1].
+        weight: the share of the adversarial loss, in [0, 1].
+
+    Returns:
+        The updated state.
+
+    Raises:
+        TypeError, ValueError: the batch is of the wrong type or shape, epsilon out of range.
+    """
+    return _checked_step(state, batch, Mixed(epsilon, weight), jax.random.key(0))
+
+
+def standard_train_step(state: TrainState, batch: dict) -> TrainState:
+    """Return the state after one step on the mean loss of a batch, `mean L(f(x), y)`.
+
+    Args:
+        state: a Flax `TrainState`.
+        batch: {"image": float [N, H, W, C] in [0, 1], "label": int [N]}.
+
+    Returns:
+        The updated state.
+
+    Raises:
+        TypeError, ValueError: the batch is of the wrong type or shape.
+    """
+    return _checked_step(state, batch, Standard(), jax.random.key(0))
+
+
+def pgd_train_step(
+    state: TrainState, batch: dict, key: jax.Array, threat: Threat, *, steps: int = 5
+) -> TrainState:
+    """Return the state after one step on the min-max objective, the maximum found by PGD.
+
+    Madry et al. (2018), equation 2.1: `mean L(f(x_adv), y)`, adversarial images only.
+
+    Args:
+        state: a Flax `TrainState`.
+        batch: {"image": float [N, H, W, C] in [0, 1], "label": int [N]}.
+        key: for the random starts.
+        threat: `Linf` or `L2`.
+        steps: gradient steps of the attack, each of 2.5 * epsilon / steps.
+
+    Returns:
+        The updated state.
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong type or shape, epsilon out of range.
+    """
+    checks.check_loop(steps, None, 1)
+    return _checked_step(state, batch, MinMax(threat, steps), key)
+
+
+# ---- objectives: what one step minimises -------------------------------------------------------
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Standard:
+    """The expected loss on clean images, `mean L(f(x), y)`: one gradient pass a step."""
+
+    passes = 1
+
+    def __call__(self, state, batch, key, progress):
+        """Return the loss of the batch and its gradient with respect to the parameters."""
+        return jax.value_and_grad(_mean_loss, 1)(state, state.params, batch["image"], batch)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Mixed:
+    """`(1 - weight) * L(f(x), y) + weight * L(f(x_fgsm), y)`: two gradient passes a step.
+
+    Args:
+        epsilon: the largest change of a pixel, in [0, 1].
+        weight: the share of the adversarial loss, in [0, 1].
+        ramp: the share of training over which epsilon grows from zero, in [0, 1].
+    """
+
+    epsilon: float | jax.Array
+    weight: float | jax.Array = 0.5
+    ramp: float | jax.Array = 0.0
+    passes = 2
+
+    @property
+    def threat(self) -> Linf:
+        """The threat model: `Linf(epsilon)`."""
+        return Linf(self.epsilon)
+
+    def __call__(self, state, batch, key, progress):
+        """Return the loss of the batch and its gradient with respect to the parameters."""
+        images, n = batch["image"], batch["image"].shape[0]
+
+        def summed_loss(params, images):
+            return n * _mean_loss(state, params, images, batch)
+
+        # One pass, differentiated twice over: for the parameters and for the attack.
+        clean, (clean_gradients, image_gradients) = jax.value_and_grad(summed_loss, (0, 1))(
+            state.params, images
+        )
+        epsilon = self.epsilon * _ramp(progress, self.ramp)
+        adversarial_images = self.threat.steepest(images, image_gradients, epsilon)
+        adversarial, adversarial_gradients = jax.value_and_grad(_mean_loss, 1)(
+            state, state.params, adversarial_images, batch
+        )
+        gradients = jax.tree.map(
+            lambda c, a: (1 - self.weight) * c / n + self.weight * a,
+            clean_gradients,
+            adversarial_gradients,
+        )
+        return (1 - self.weight) * clean / n + self.weight * adversarial, gradients
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class MinMax:
+    """`max_{x_adv} L(f(x_adv), y)`, the maximum found by PGD: steps + 1 gradient passes a step.
+
+    Args:
+        threat: `Linf` or `L2`.
+        steps: gradient steps of the attack, each of 2.5 * epsilon / steps.
+        ramp: the share of training over which epsilon grows from zero, in [0, 1].
+    """
+
+    threat: Threat
+    steps: int | jax.Array = 5
+    ramp: float | jax.Array = 0.0
+
+    @property
+    def passes(self) -> int:
+        """Gradient passes a step."""
+        return self.steps + 1
+
+    def __call__(self, state, batch, key, progress):
+        """Return the loss of the batch and its gradient with respect to the parameters."""
+        images, labels = batch["image"], batch["label"]
+        threat = type(self.threat)(self.threat.epsilon * _ramp(progress, self.ramp))
+        keys = checks.fold_in_all(key, jnp.arange(images.shape[0]))
+
+        def loss(params):
+            adversarial = attacks.ascend(
+                lambda points: state.apply_fn({"params": params}, points),
+                images,
+                labels,
+                threat,
+                threat.sample(images, keys),
+                steps=self.steps,
+                step_size=2.5 * threat.epsilon / self.steps,
+            )
+            # Danskin's theorem: the gradient is the one at the maximum, held constant.
+            return _mean_loss(state, params, lax.stop_gradient(adversarial), batch)
+
+        return jax.value_and_grad(loss)(state.params)
+
+
+Objective = Standard | Mixed | MinMax
+
+
+def _mean_loss(state, params, images, batch):
+    return cross_entropy(state.apply_fn({"params": params}, images), batch["label"]).mean()
+
+
+def _ramp(progress, ramp):
+    """Return min(1, progress / ramp): the share of epsilon in force after `progress` in (0, 1]."""
+    return jnp.minimum(1.0, progress / jnp.maximum(ramp, 1e-9))
+
+
+@jax.jit
+def _step(state, batch, objective, key):
+    _, gradients = objective(state, batch, key, progress=1.0)
+    return state.apply_gradients(grads=gradients)
+
+
+def _checked_step(state, batch, objective, key):
+    """Take one step, checking what can be checked without waiting for the device."""
+    checks.check_batch(batch, values=False)
+    if not isinstance(objective, Standard) and not isinstance(objective.threat.epsilon, jax.Array):
+        checks.check_threat(objective.threat, batch["image"].shape)
+    return _step(_counted_on_device(state), batch, objective, key)
+
+
+def _counted_on_device(state: TrainState) -> TrainState:
+    """`TrainState.create` counts in a Python int, which would be compiled for a second time."""
+    return state.replace(step=jnp.asarray(state.step, jnp.int32))
+
+
+# ---- the loop ------------------------------------------------------------------------------------
+
+
+def create_state(
+    model: Any, key: jax.Array, images: Any, optimizer: optax.GradientTransformation | None = None
+) -> TrainState:
+    """Return the initial training state of a Flax Linen model.
+
+    Args:
+        model: the module; make it once, since two equal modules compile separately.
+        key: for the initial parameters.
+        images: float [N, H, W, C]; only the shape of one image is used.
+        optimizer: an Optax optimiser; Adam with learning rate 1e-3 if left out.
+
+    Returns:
+        A `flax.training.train_state.TrainState`.
+
+    Raises:
+        TypeError, ValueError: images are of the wrong type or shape.
+    """
+    checks.check_images(images, values=False)
+    params = model.init(key, jnp.zeros((1, *images.shape[1:]), jnp.float32))["params"]
+    optimizer = optax.adam(1e-3) if optimizer is None else optimizer
+    return _counted_on_device(TrainState.create(apply_fn=model.apply, params=params, tx=optimizer))
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What `fit` did.
+
+    Attributes:
+        state: the trained state.
+        losses: float32 [steps taken], the objective's value on each batch before its step.
+        seconds: wall-clock time, compilation included.
+        gradient_passes: forward-and-backward passes of one example, counted.
+        interrupted: whether the reader stopped it early; then `state` is that of the last chunk.
+    """
+
+    state: TrainState
+    losses: np.ndarray
+    seconds: float
+    gradient_passes: int
+    interrupted: bool = False
+
+
+def fit(
+    state: TrainState,
+    split: Any,
+    objective: Objective,
+    key: jax.Array,
+    *,
+    epochs: int,
+    batch_size: int = 128,
+    progress: bool = True,
+) -> FitResult:
+    """Train a state on a split, shuffled anew each epoch, whole batches only.
+
+    The loop runs compiled, in chunks of about a second. An interrupt (Ctrl-C, or the stop button
+    of a notebook) ends training and keeps the state of the last chunk. The result does not depend
+    on where the chunks end.
+
+    Args:
+        state: from `create_state`.
+        split: what to train on, such as `load_dataset().train`.
+        objective: `Standard()`, `Mixed(...)` or `MinMax(...)`.
+        key: for the order of the images and the random starts of attacks.
+        epochs: passes over the split, from 1.
+        batch_size: examples a step, from 1 to len(split).
+        progress: show a progress bar.
+
+    Returns:
+        A `FitResult`.
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong type, shape or range.
+    """
+    _check_fit(split, objective, epochs, batch_size)
+    steps_per_epoch = len(split.labels) // batch_size
+    total, done = epochs * steps_per_epoch, 0
+    order_key, attack_key = jax.random.split(key)
+    order = _batches(order_key, len(split.labels), epochs, batch_size)
+    images, labels = jnp.asarray(split.images), jnp.asarray(split.labels)
+    losses = jnp.zeros(total, jnp.float32)
+    state, chunk, interrupted = _counted_on_device(state), 1, False
+    start = time.perf_counter()
+    bar = tqdm(total=total, unit="step", disable=not progress, file=sys.stderr, leave=False)
+    try:
+        while done < total:
+            chunk_start, until = time.perf_counter(), min(done + chunk, total)
+            state, losses = jax.block_until_ready(
+                _train(state, losses, images, labels, order, objective, attack_key, done, until)
+            )
+            bar.update(until - done)
+            seconds_per_step = (time.perf_counter() - chunk_start) / (until - done)
+            # The first chunk is one step and mostly compilation, the second measures.
+            chunk = 8 if done == 0 else max(1, int(_CHUNK_SECONDS / seconds_per_step))
+            done = until
+    except KeyboardInterrupt:
+        interrupted = True
+        print(f"Stopped after {done} of {total} steps; the state so far is kept.")
+    finally:
+        bar.close()
+    return FitResult(
+        state,
+        np.asarray(losses[:done]),
+        time.perf_counter() - start,
+        done * batch_size * int(objective.passes),
+        interrupted,
+    )
+
+
+def _check_fit(split, objective, epochs, batch_size):
+    if not isinstance(objective, Objective):
+        raise TypeError(
+            f"objective must be Standard(), Mixed(...) or MinMax(...), but is {objective!r}: "
+            "make one of these."
+        )
+    for name, number in (("epochs", epochs), ("batch_size", batch_size)):
+        if not isinstance(number, int | np.integer) or number < 1:
+            raise ValueError(f"{name} must be a whole number from 1, but is {number}: raise it.")
+    checks.check_images(split.images)
+    checks.check_labels(split.labels, split.images)
+    if batch_size > len(split.labels):
+        raise ValueError(
+            f"batch_size must be at most the {len(split.labels)} examples of the split, but is "
+            f"{batch_size}: lower it."
+        )
+    if not isinstance(objective, Standard):
+        checks.check_threat(objective.threat, split.images.shape)
+    if isinstance(objective, MinMax):
+        checks.check_loop(objective.steps, None, 1)
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _batches(key: jax.Array, n: int, epochs: int, batch_size: int) -> jax.Array:
+    """Return the indices of every batch of training, int [steps, batch_size]."""
+    keys = jax.random.split(key, epochs)
+    orders = lax.map(lambda key: jax.random.permutation(key, n), keys)  # [epochs, n]
+    whole = n - n % batch_size
+    return orders[:, :whole].reshape(-1, batch_size)
+
+
+@jax.jit
+def _train(state, losses, images, labels, order, objective, key, start, stop):
+    """Take the steps from `start` to `stop`: one compiled loop, whatever its length."""
+
+    def step(t, carry):
+        state, losses = carry
+        batch = {"image": images[order[t]], "label": labels[order[t]]}
+        progress = (t + 1) / len(order)
+        loss, gradients = objective(state, batch, jax.random.fold_in(key, t), progress)
+        return state.apply_gradients(grads=gradients), losses.at[t].set(loss)
+
+    return lax.fori_loop(start, stop, step, (state, losses))
