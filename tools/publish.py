@@ -24,7 +24,7 @@ def replace(path, pattern, new):
 
 
 def publish(root, address):
-    """Fill in the address in the book that lies in `root`."""
+    """Fill in the address in the book that lies in `root`, and return it as it was written."""
     address = address.removesuffix("/").removesuffix(".git")
     if not re.fullmatch(r"https://[\w.-]+/[\w.-]+/[\w.-]+", address):
         sys.exit("Say where the book is published: REPOSITORY=https://github.com/OWNER/NAME")
@@ -37,8 +37,8 @@ def publish(root, address):
         replace(notebook, r'(?<=REPOSITORY = \\")[^"\\]*', address)
     replace(root / "CITATION.cff", r"(?m)^#? ?repository-code:.*", f"repository-code: {address}")
     replace(root / "README.md", re.escape(before), address)
+    return address
 
 
 if __name__ == "__main__":
-    publish(ROOT, sys.argv[1])
-    print(f"The book's address is {sys.argv[1]}. Build it again, commit, and tag the release.")
+    print(f"Published at {publish(ROOT, sys.argv[1])}: build the book, commit, tag the release.")
