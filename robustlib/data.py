@@ -242,9 +242,10 @@ def _check_name(name):
     if name in _FACTS:
         return name
     nearest = difflib.get_close_matches(str(name).lower(), _FACTS, n=1, cutoff=0.5)
-    names = ", ".join(map(repr, _FACTS))
-    hint = f"did you mean {nearest[0]!r}? The names are {names}." if nearest else ""
-    raise ValueError(f"there is no data set {name!r}{origin}; {hint or f'the names are {names}.'}")
+    hint = f"the nearest name is {nearest[0]!r}, and all names are" if nearest else "the names are"
+    raise ValueError(
+        f"there is no data set {name!r}{origin}; {hint} {', '.join(map(repr, _FACTS))}."
+    )
 
 
 def _check_array(name, array, dtype, shape):

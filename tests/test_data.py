@@ -198,8 +198,8 @@ def test_the_environment_variable_names_the_default(monkeypatch):
 )
 def test_an_unknown_name_suggests_the_nearest_and_lists_all(name, nearest):
     message = (
-        f"there is no data set '{name}'; did you mean '{nearest}'? "
-        "The names are 'mnist', 'mnist_small', 'fashion_mnist', 'cifar10'."
+        f"there is no data set '{name}'; the nearest name is '{nearest}', and all names are "
+        "'mnist', 'mnist_small', 'fashion_mnist', 'cifar10'."
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         load_dataset(name)
