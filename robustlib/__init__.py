@@ -4,6 +4,7 @@ from robustlib import exercises, plotting
 from robustlib.attacks import fgsm, noise, pgd
 from robustlib.data import Dataset, Split, load_dataset
 from robustlib.evaluation import accuracy, evaluate_robustness, robust_accuracy
+from robustlib.fitting import FitResult, create_state, fit
 from robustlib.logits import logits_fn
 from robustlib.losses import cross_entropy, margin
 from robustlib.models import MLP, SmallCNN
@@ -11,14 +12,11 @@ from robustlib.recipes import RECIPES, Recipe, fit_or_load, recipe
 from robustlib.report import RobustnessReport, wilson_interval
 from robustlib.threat import L2, Linf
 from robustlib.training import (
-    FitResult,
     MinMax,
     Mixed,
     Standard,
     adversarial_train_step,
-    create_state,
     fgsm_attack,
-    fit,
     pgd_train_step,
     standard_train_step,
 )

@@ -187,12 +187,13 @@ def check_loop(steps: Any, step_size: Any, restarts: Any) -> None:
             raise TypeError(f"{name} must be a whole number, but is {count}: pass an int.")
         if not is_traced(count) and count < 1:
             raise ValueError(f"{name} must be at least 1, but is {count}: take one or more.")
-    if step_size is not None and not is_traced(step_size):
-        if not (math.isfinite(step_size) and step_size > 0):
-            raise ValueError(
-                f"step_size must be a finite number above 0, but is {step_size}: "
-                "leave it out for 2.5 * epsilon / steps."
-            )
+    if step_size is None or is_traced(step_size):
+        return
+    if not (math.isfinite(step_size) and step_size > 0):
+        raise ValueError(
+            f"step_size must be a finite number above 0, but is {step_size}: "
+            "leave it out for 2.5 * epsilon / steps."
+        )
 
 
 def example_keys(key: Any, n: int) -> jax.Array:

@@ -103,7 +103,9 @@ def _general_backward(strides, padding, saved, gradient):
 
 def _general_image_gradient(image_shape, kernel, gradient, strides, padding):
     """Spread the gradient out by the stride, and convolve it with the turned kernel."""
-    sizes = zip(image_shape[1:3], kernel.shape[:2], gradient.shape[1:3], strides, padding)
+    sizes = zip(
+        image_shape[1:3], kernel.shape[:2], gradient.shape[1:3], strides, padding, strict=True
+    )
     pads = [
         (kernel_size - 1 - low, size + low - ((out - 1) * stride + 1))
         for size, kernel_size, out, stride, (low, _) in sizes
@@ -113,7 +115,9 @@ def _general_image_gradient(image_shape, kernel, gradient, strides, padding):
 
 def _general_kernel_gradient(images, kernel_shape, gradient, strides, padding):
     """Correlate images with the gradient: the batch is summed over, as channels usually are."""
-    sizes = zip(images.shape[1:3], kernel_shape[:2], gradient.shape[1:3], strides, padding)
+    sizes = zip(
+        images.shape[1:3], kernel_shape[:2], gradient.shape[1:3], strides, padding, strict=True
+    )
     pads = [
         (low, kernel_size + (out - 1) * stride - size - low)
         for size, kernel_size, out, stride, (low, _) in sizes
@@ -132,7 +136,7 @@ def _turned(kernel):
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
-# ---- 4x4 kernel, stride 2, padding 1: height and width are halved ---------------------------------
+# ---- 4x4 kernel, stride 2, padding 1: height and width are halved -------------------------------
 
 
 def _tiles(images):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from robustlib import attacks, checks
+from robustlib import attacks, checks, sanity
 from robustlib.logits import logits_fn as as_logits_fn
 from robustlib.report import AttackResult, RobustnessReport
 from robustlib.threat import Threat
@@ -23,8 +23,6 @@ STANDARD_ATTACKS: Mapping[str, Attack] = {
     "FGSM": attacks.fgsm,
     "PGD-40, 10 restarts": partial(attacks.pgd, steps=40, restarts=10),
 }
-_SANITY_IMAGES = 200
-_MANY_ZERO_GRADIENTS = 0.01
 
 
 def accuracy(logits_fn: Any, split: Any) -> float:
@@ -136,17 +134,17 @@ def evaluate_robustness(
         baseline=None if baseline is None else baseline.robust_accuracy,
     )
     flags = [
-        *_flag_outputs(logits),
-        *_flag_gradients(logits_fn, split),
-        *_flag_weak_pgd(results),
-        *_flag_whole_box(logits_fn, split, threat, key, logits.shape[1]),
-        *_flag_outside(outside),
-        *_flag_baseline(report, baseline),
+        *sanity.flag_outputs(logits),
+        *sanity.flag_gradients(logits_fn, split),
+        *sanity.flag_weak_pgd(results),
+        *sanity.flag_whole_box(logits_fn, split, threat, key, logits.shape[1]),
+        *sanity.flag_outside(outside),
+        *sanity.flag_baseline(report, baseline),
     ]
     return dataclasses.replace(report, flags=tuple(flags))
 
 
-# ---- running over a split --------------------------------------------------------------------------
+# ---- running over a split ------------------------------------------------------------------------
 
 
 def predictions(logits_fn, images, of=lambda logits: logits.argmax(axis=1)) -> np.ndarray:
@@ -222,85 +220,3 @@ def _checked_attacks(chosen):
             "pass {'FGSM': fgsm}, for example."
         )
     return chosen
-
-
-# ---- sanity flags: each one sentence, or none ------------------------------------------------------
-
-
-def _flag_outputs(logits):
-    if not np.isfinite(logits).all():
-        yield "The model returns NaN or infinite logits for some images."
-    elif (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
-        yield (
-            "The outputs look like probabilities, not logits: a softmax before the loss flattens "
-            "the gradients that the attacks follow."
-        )
-
-
-def _flag_gradients(logits_fn, split):
-    n = min(len(split.labels), _SANITY_IMAGES)
-    index = np.arange(n) * len(split.labels) // n
-    gradients = np.asarray(_gradients(logits_fn, split.images[index], split.labels[index]))
-    finite = np.isfinite(gradients).all(axis=(1, 2, 3))
-    zero = finite & (gradients == 0).all(axis=(1, 2, 3))
-    if not finite.all():
-        yield f"The gradient is NaN or infinite for {(~finite).sum()} of {n} sampled images."
-    if zero.mean() > _MANY_ZERO_GRADIENTS:
-        yield (
-            f"The gradient is zero for {zero.sum()} of {n} sampled images, so gradient attacks "
-            "cannot move them."
-        )
-
-
-@jax.jit
-def _gradients(logits_fn, images, labels):
-    return attacks.image_gradient(logits_fn, images, labels)[0]
-
-
-def _flag_weak_pgd(results):
-    by_start = {
-        start: [r for r in results if r.name.startswith(start)] for start in ("FGSM", "PGD")
-    }
-    for pgd in by_start["PGD"]:
-        for fgsm in by_start["FGSM"]:
-            if pgd.correct > fgsm.correct:
-                yield (
-                    f"{pgd.name} breaks fewer images than {fgsm.name}, one step of the same: PGD "
-                    "is set badly, or the gradients mislead it."
-                )
-
-
-def _flag_whole_box(logits_fn, split, threat, key, classes):
-    """With the whole box to choose from, an attack can reach an image of any class."""
-    n = min(len(split.labels), _SANITY_IMAGES)
-    index = np.arange(n) * len(split.labels) // n
-    images, labels = split.images[index], split.labels[index]
-    box = type(threat)(threat.largest_epsilon(images.shape))
-    adversarial = attacks.pgd(logits_fn, images, labels, box, key, steps=20)
-    correct = (predictions(logits_fn, adversarial) == labels).mean()
-    allowed = 1 / classes + 0.1
-    if correct > allowed:
-        yield (
-            f"With epsilon as large as the whole box, PGD leaves {correct:.0%} of {n} sampled "
-            f"images correct, where about {1 / classes:.0%} is chance: the attack is failing."
-        )
-
-
-def _flag_outside(outside):
-    if outside:
-        yield (
-            f"{outside} adversarial images lie outside the ball or the box; they were not counted."
-        )
-
-
-def _flag_baseline(report, baseline):
-    if baseline is None:
-        yield (
-            "No undefended model was evaluated beside this one: pass its report as `baseline`, to "
-            "see what the same attacks do to it."
-        )
-    elif (baseline.threat, baseline.examples) != (report.threat, report.examples):
-        yield (
-            f"The baseline was evaluated under another threat model or on another number of "
-            f"images ({baseline.threat}, {baseline.examples} images)."
-        )

@@ -20,9 +20,10 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from robustlib.checks import suggestion
 from robustlib.data import load_dataset
+from robustlib.fitting import FitResult, create_state, fit
 from robustlib.models import SmallCNN
 from robustlib.threat import Linf
-from robustlib.training import FitResult, MinMax, Mixed, Objective, Standard, create_state, fit
+from robustlib.training import MinMax, Mixed, Objective, Standard
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,16 @@ def _fingerprint(recipe: Recipe, data) -> str:
 def code_hash() -> str:
     """Return the SHA-256 of the code that trained weights depend on, in hexadecimal."""
     digest = hashlib.sha256()
-    for module in ("losses", "threat", "convolution", "models", "attacks", "training", "recipes"):
+    for module in (
+        "losses",
+        "threat",
+        "convolution",
+        "models",
+        "attacks",
+        "training",
+        "fitting",
+        "recipes",
+    ):
         digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
     return digest.hexdigest()
 

@@ -67,7 +67,7 @@ class Linf:
         return jnp.clip(points + step_size * jnp.sign(gradients), 0, 1)
 
     def contains(self, images: jax.Array, points: jax.Array) -> np.ndarray:
-        """Return bool [N]: is each point in ball and box, up to rounding? (Not under `jit`.)"""
+        """Return bool [N]: whether each point is in ball and box, up to rounding. Not for `jit`."""
         images, points = np.asarray(images, np.float64), np.asarray(points, np.float64)
         size = np.abs(points - images).max(axis=(1, 2, 3))
         return _in_box(points) & (size <= float(self.epsilon) + checks.LINF_TOLERANCE)
@@ -146,7 +146,7 @@ class L2:
         return moved.reshape(points.shape)
 
     def contains(self, images: jax.Array, points: jax.Array) -> np.ndarray:
-        """Return bool [N]: is each point in ball and box, up to rounding? (Not under `jit`.)"""
+        """Return bool [N]: whether each point is in ball and box, up to rounding. Not for `jit`."""
         images, points = np.asarray(images, np.float64), np.asarray(points, np.float64)
         size = np.sqrt(((points - images) ** 2).sum(axis=(1, 2, 3)))
         allowed = float(self.epsilon) * (1 + checks.L2_RELATIVE_TOLERANCE)

@@ -1,0 +1,101 @@
+"""Sanity flags: what makes a robustness number doubtful, each in one sentence.
+
+Each function yields its sentence where it applies, or nothing.
+"""
+
+import jax
+import numpy as np
+
+from robustlib import attacks
+
+_SAMPLE = 200
+_MANY_ZERO_GRADIENTS = 0.01
+
+
+def sample(split) -> tuple[np.ndarray, np.ndarray]:
+    """Return up to 200 images [n, H, W, C], evenly spread over the split, and their labels [n]."""
+    n = min(len(split.labels), _SAMPLE)
+    index = np.arange(n) * len(split.labels) // n
+    return split.images[index], split.labels[index]
+
+
+def flag_outputs(logits):
+    """Outputs that are no logits: not finite, or probabilities."""
+    if not np.isfinite(logits).all():
+        yield "The model returns NaN or infinite logits for some images."
+    elif (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
+        yield (
+            "The outputs look like probabilities, not logits: a softmax before the loss flattens "
+            "the gradients that the attacks follow."
+        )
+
+
+def flag_gradients(logits_fn, split):
+    """Gradients that are not finite, or zero for over 1 % of the images."""
+    images, labels = sample(split)
+    n = len(labels)
+    gradients = np.asarray(_gradients(logits_fn, images, labels))
+    finite = np.isfinite(gradients).all(axis=(1, 2, 3))
+    zero = finite & (gradients == 0).all(axis=(1, 2, 3))
+    if not finite.all():
+        yield f"The gradient is NaN or infinite for {(~finite).sum()} of {n} sampled images."
+    if zero.mean() > _MANY_ZERO_GRADIENTS:
+        yield (
+            f"The gradient is zero for {zero.sum()} of {n} sampled images, so gradient attacks "
+            "cannot move them."
+        )
+
+
+@jax.jit
+def _gradients(logits_fn, images, labels):
+    return attacks.image_gradient(logits_fn, images, labels)[0]
+
+
+def flag_weak_pgd(results):
+    """PGD that breaks fewer images than FGSM."""
+    by_start = {
+        start: [r for r in results if r.name.startswith(start)] for start in ("FGSM", "PGD")
+    }
+    for pgd in by_start["PGD"]:
+        for fgsm in by_start["FGSM"]:
+            if pgd.correct > fgsm.correct:
+                yield (
+                    f"{pgd.name} breaks fewer images than {fgsm.name}, one step of the same: PGD "
+                    "is set badly, or the gradients mislead it."
+                )
+
+
+def flag_whole_box(logits_fn, split, threat, key, classes):
+    """With the whole box to choose from, an attack can reach an image of any class."""
+    images, labels = sample(split)
+    box = type(threat)(threat.largest_epsilon(images.shape))
+    adversarial = attacks.pgd(logits_fn, images, labels, box, key, steps=20)
+    correct = (np.asarray(logits_fn(adversarial)).argmax(axis=1) == labels).mean()
+    allowed = 1 / classes + 0.1
+    if correct > allowed:
+        yield (
+            f"With epsilon as large as the whole box, PGD leaves {correct:.0%} of {len(labels)} sampled "
+            f"images correct, where about {1 / classes:.0%} is chance: the attack is failing."
+        )
+
+
+def flag_outside(outside):
+    """Adversarial images outside ball or box."""
+    if outside:
+        yield (
+            f"{outside} adversarial images lie outside the ball or the box; they were not counted."
+        )
+
+
+def flag_baseline(report, baseline):
+    """No undefended model to compare with, or one that was evaluated otherwise."""
+    if baseline is None:
+        yield (
+            "No undefended model was evaluated beside this one: pass its report as `baseline`, to "
+            "see what the same attacks do to it."
+        )
+    elif (baseline.threat, baseline.examples) != (report.threat, report.examples):
+        yield (
+            f"The baseline was evaluated under another threat model or on another number of "
+            f"images ({baseline.threat}, {baseline.examples} images)."
+        )
