@@ -127,6 +127,11 @@ def _general_kernel_gradient(images, kernel_shape, gradient, strides, padding):
     return _conv(images, gradient, (1, 1), pads, rhs_dilation=strides).transpose(1, 2, 0, 3)
 
 
+def _sizes(image_shape, gradient, strides, padding):
+    """Return (axis, input size, output size, stride, (low, high) padding) for height and width."""
+    return zip((0, 1), image_shape[1:3], gradient.shape[1:3], strides, padding, strict=True)
+
+
 _general = jax.custom_vjp(lambda *args: _general_forward(*args)[0], nondiff_argnums=(2, 3))
 _general.defvjp(_general_forward, _general_backward)
 

@@ -74,8 +74,8 @@ def flag_whole_box(logits_fn, split, threat, key, classes):
     allowed = 1 / classes + 0.1
     if correct > allowed:
         yield (
-            f"With epsilon as large as the whole box, PGD leaves {correct:.0%} of {len(labels)} sampled "
-            f"images correct, where about {1 / classes:.0%} is chance: the attack is failing."
+            f"With epsilon as large as the whole box, PGD leaves {correct:.0%} of {len(labels)} "
+            f"sampled images correct, where chance is {1 / classes:.0%}: the attack is failing."
         )
 
 
