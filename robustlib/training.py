@@ -132,7 +132,7 @@ class Mixed:
 
     @property
     def threat(self) -> Linf:
-        """The threat model: `Linf(epsilon)`."""
+        """Its threat model, `Linf(epsilon)`."""
         return Linf(self.epsilon)
 
     def __call__(self, state, batch, key, progress):
