@@ -36,7 +36,8 @@ ARROWS = {
     "report": "checks losses logits threat attacks",
     "sanity": "checks losses logits threat attacks report",
     "evaluation": "checks losses logits threat attacks report sanity",
-    "exercises": "checks losses logits threat attacks training fitting models",
+    "verdicts": "",
+    "exercises": "verdicts checks losses logits threat attacks training fitting models",
 }
 # Libraries that stay in their rooms; those in LAZY are imported only inside functions.
 HOMES = {
