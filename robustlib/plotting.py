@@ -15,62 +15,32 @@ differ for colour-blind readers; a line style, marker or sign repeats what a col
 are 5 inches wide, so that a phone shows their text large enough.
 """
 
-import sys
-
 import numpy as np
 
 from robustlib import checks
+from robustlib.style import (
+    MODEL_COLOURS,
+    POINTS,
+    REGIONS,
+    TEXT,
+    WRONG,
+    line_styles,
+    model_colour,
+    use_style,
+)
 
-_MODELS = {
-    "standard": ("#0072B2", "-", "o"),
-    "FGSM-mixed 0.1": ("#C98500", "--", "s"),
-    "FGSM-mixed 0.3": ("#B0330F", "-.", "^"),
-    "PGD": ("#4A0D67", (0, (5, 1, 1, 1, 1, 1)), "D"),
-    "noise": ("#7A7A7A", ":", "v"),
-}
-_OTHERS = ("#111111", "-", "P"), ("#419458", "--", "X"), ("#111111", ":", "*")
-_REGIONS = "#D6E6F2", "#F7E3C3", "#E3D5EA", "#D9D9D9"
-_POINTS = ("#0072B2", "o"), ("#B0330F", "^"), ("#4A0D67", "s"), ("#111111", "D")
-_TEXT, _WRONG = "#222222", "#B00020"
-
-MODEL_COLOURS = {name: style[0] for name, style in _MODELS.items()}
-
-
-def use_style():
-    """Set the book's style for every figure made from now on; in a notebook, draw them as SVG.
-
-    SVG is crisp on every screen and keeps its proportions when a narrow page shrinks it.
-    """
-    import matplotlib
-
-    ipython = sys.modules.get("IPython")
-    if ipython is not None and ipython.get_ipython() is not None:
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-
-        set_matplotlib_formats("svg")
-    matplotlib.rcParams.update(
-        {
-            "figure.figsize": (5, 3.2),
-            "figure.constrained_layout.use": True,
-            "font.size": 11,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": "#E3E3E3",
-            "lines.linewidth": 2,
-            "legend.frameon": False,
-            "legend.handlelength": 3,
-            "legend.loc": (0, 1),  # above the axes, where it covers no curve
-        }
-    )
-
-
-def model_colour(name):
-    """Return the colour that the model `name` has in every figure of the book."""
-    if name not in MODEL_COLOURS:
-        raise ValueError(f"no model is called {name!r}: use one of {', '.join(MODEL_COLOURS)}.")
-    return MODEL_COLOURS[name]
+__all__ = [
+    "MODEL_COLOURS",
+    "decision_regions",
+    "draw_ball",
+    "epsilon_curves",
+    "image_grid",
+    "model_colour",
+    "reliability",
+    "strip",
+    "training_curves",
+    "use_style",
+]
 
 
 def strip(images, adversarial, labels, logits, adversarial_logits, *, epsilon=None, names=None):
@@ -165,7 +135,7 @@ def epsilon_curves(ax, epsilons, curves, intervals=None):
         _check_shares(name, accuracies)
     for name, ends in intervals.items():
         _check_shape(name, ends, (*epsilons.shape, 2), "pass a lower and an upper end a point")
-    for name, style in _line_styles(curves).items():
+    for name, style in line_styles(curves).items():
         lines += ax.plot(epsilons, curves[name], label=name, **style)
         if name in intervals:
             low, high = np.asarray(intervals[name]).T
@@ -186,7 +156,7 @@ def training_curves(ax, losses):
     for name, values in losses.items():
         _check_shape(name, values, ("steps",), "pass the loss of each step, at least one")
     window = max(1, min(map(len, losses.values())) // 50)
-    for name, style in _line_styles(losses).items():
+    for name, style in line_styles(losses).items():
         means = np.convolve(losses[name], np.full(window, 1 / window), mode="valid")
         steps, every = np.arange(window, window + len(means)), max(1, len(means) // 6)
         lines += ax.plot(steps, means, label=name, markevery=every, **style)
@@ -221,11 +191,11 @@ def decision_regions(ax, logits_fn, limits, points=None, labels=None):
         # How far class k leads; its region is where this is positive, bounded by its zero line.
         lead = (logits[:, k] - np.delete(logits, k, axis=1).max(axis=1)).reshape(x.shape)
         if lead.max() > 0:
-            regions.append(ax.contourf(x, y, lead, [0, lead.max() * 1.01], colors=_REGIONS[k]))
+            regions.append(ax.contourf(x, y, lead, [0, lead.max() * 1.01], colors=REGIONS[k]))
         if lead.min() < 0 < lead.max():
             ax.contour(x, y, lead, [0], colors="#555555", linewidths=1)
         if points is not None:
-            colour, marker = _POINTS[k]
+            colour, marker = POINTS[k]
             ax.scatter(*points[labels == k].T, c=colour, marker=marker, edgecolors="white")
     ax.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
     ax.grid(False)
@@ -241,7 +211,7 @@ def draw_ball(ax, centre, epsilon, norm):
 
     centre = np.asarray(centre)
     _check_shape("centre", centre, (2,), "pass one point of the plane")
-    line = {"fill": False, "edgecolor": _TEXT, "linewidth": 1.5}
+    line = {"fill": False, "edgecolor": TEXT, "linewidth": 1.5}
     if norm == "l-2":
         return ax.add_patch(Circle(centre, epsilon, **line))
     if norm == "l-inf":
@@ -265,7 +235,7 @@ def reliability(ax, confidences, correct):
     accuracies = np.bincount(index, weights=correct, minlength=10) / np.maximum(counts, 1)
     middles = np.arange(0.05, 1, 0.1)
     bars = ax.bar(middles, accuracies, 0.09, color=MODEL_COLOURS["standard"], label="model")
-    ax.plot([0, 1], [0, 1], "--", color=_TEXT, linewidth=1.5, label="calibrated")
+    ax.plot([0, 1], [0, 1], "--", color=TEXT, linewidth=1.5, label="calibrated")
     for middle, count in zip(middles, counts, strict=True):
         ax.text(middle, 1.04, count, ha="center", fontsize=9)
     ax.set(xlim=(0, 1), ylim=(0, 1.12), ylabel="accuracy")
@@ -299,15 +269,6 @@ def _as_images(images):
     return images
 
 
-def _line_styles(names):
-    others = [name for name in names if name not in _MODELS]
-    if len(others) > len(_OTHERS):
-        raise ValueError(f"{others} are too many to tell apart: draw at most {len(_OTHERS)}.")
-    styles = _MODELS | dict(zip(others, _OTHERS, strict=False))
-    keys = "color", "linestyle", "marker"
-    return {name: dict(zip(keys, styles[name], strict=True)) for name in names}
-
-
 def _percent(value, _=None):
     return f"{100 * value:.0f} %"
 
@@ -316,12 +277,12 @@ def _verdict(logits, label, names):
     """Return a title, such as "✓ 7, 99 %", and its colour."""
     k, confidence = int(logits.argmax()), 1 / np.exp(logits - logits.max()).sum()
     name = str(k) if names is None else names[k]
-    sign, colour = ("✓", _TEXT) if k == label else ("✗", _WRONG)
+    sign, colour = ("✓", TEXT) if k == label else ("✗", WRONG)
     gap = " " if len(name) < 3 else "\n"
     return f"{sign} {name},{gap}{_percent(confidence)}", colour
 
 
-def _show(ax, image, title="", colour=_TEXT):
+def _show(ax, image, title="", colour=TEXT):
     ax.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="none")
     ax.set_title(title, color=colour, fontsize=10)
     ax.set(xticks=[], yticks=[])

@@ -30,7 +30,8 @@ ARROWS = {
     "models": "checks convolution",
     "tfds_source": "checks",
     "data": "checks tfds_source",
-    "plotting": "checks",
+    "style": "",
+    "plotting": "checks style",
     "attacks": "checks losses logits threat",
     "training": "checks losses logits threat attacks",
     "fitting": "checks losses logits threat attacks training",
@@ -46,7 +47,7 @@ HOMES = {
     "flax": "models training fitting recipes",
     "optax": "losses fitting recipes",
     "tensorflow_datasets": "tfds_source",
-    "matplotlib": "plotting",
+    "matplotlib": "plotting style",
 }
 LAZY = ("tensorflow_datasets", "matplotlib")
 

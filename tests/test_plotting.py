@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
-from robustlib import plotting
+from robustlib import plotting, style
 
 # Machado, Oliveira and Fernandes (2009), table 1, severity 1.0, for linear RGB.
 VISIONS = {
@@ -63,7 +63,7 @@ def cielab(rgb, vision):
 
 
 def line_colours():
-    return [*plotting.MODEL_COLOURS.values(), *{colour for colour, *_ in plotting._OTHERS}]
+    return [*plotting.MODEL_COLOURS.values(), *{colour for colour, *_ in style.OTHERS}]
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +97,7 @@ def examples(n=3, channels=1):
 def test_lines_and_signs_stand_out_from_the_panel(theme):
     panel = theme(np.ones(3))
     assert min(contrast(theme(to_rgb(colour)), panel) for colour in line_colours()) >= 3
-    for colour in (plotting._TEXT, plotting._WRONG):  # text needs more: WCAG 2.1, 1.4.3
+    for colour in (style.TEXT, style.WRONG):  # text needs more: WCAG 2.1, 1.4.3
         assert contrast(theme(to_rgb(colour)), panel) >= 4.5
 
 
@@ -119,15 +119,15 @@ def test_the_simulation_sees_that_red_and_green_are_confused():
 
 
 def test_points_stand_out_from_regions():
-    for region, (colour, _) in itertools.product(plotting._REGIONS, plotting._POINTS):
+    for region, (colour, _) in itertools.product(style.REGIONS, style.POINTS):
         assert contrast(np.array(to_rgb(region)), np.array(to_rgb(colour))) >= 3
 
 
 def test_colour_is_never_the_only_cue():
-    styles = [*plotting._MODELS.values(), *plotting._OTHERS]
+    styles = [*style.MODELS.values(), *style.OTHERS]
     assert len({marker for *_, marker in styles}) == len(styles)
-    assert len({line for _, line, _ in plotting._MODELS.values()}) == len(plotting._MODELS)
-    assert len({marker for _, marker in plotting._POINTS}) == len(plotting._POINTS)
+    assert len({line for _, line, _ in style.MODELS.values()}) == len(style.MODELS)
+    assert len({marker for _, marker in style.POINTS}) == len(style.POINTS)
 
 
 def test_model_colour():
@@ -394,7 +394,7 @@ def test_notebooks_draw_svg():
         "from IPython.core.interactiveshell import InteractiveShell as Shell\n"
         "import matplotlib; matplotlib.use('module://matplotlib_inline.backend_inline')\n"
         "shell = Shell.instance()\n"
-        "from robustlib import plotting; plotting.use_style()\n"
+        "from robustlib import plotting, style; plotting.use_style()\n"
         "import matplotlib.pyplot as plt\n"
         "data, _ = shell.display_formatter.format(plt.subplots()[0])\n"
         "assert set(data) == {'text/plain', 'image/svg+xml'}, set(data)\n"
