@@ -1,1 +1,139 @@
 """Checkers for the reader's answers: each tries the answer on fresh cases and says one sentence."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from robustlib.losses import cross_entropy
+from robustlib.verdicts import Unlike, array_of, call, checker, expect
+
+# ---- chapter 1 ---
+
+
+@checker(right="it agrees with ours, a confidence of exactly 1 included.")
+def check_expected_calibration_error(answer, rng):
+    """Check the expected calibration error of confidences [N] and correct [N], over ten bins."""
+    confidences = np.append(rng.uniform(0.1, 1, 400), np.ones(40))
+    correct = rng.uniform(size=440) > confidences  # too modest at first, too bold at last
+    inside = np.minimum((confidences * 10).astype(int), 9) == np.arange(1, 10)[:, None]
+    signed = (inside * (correct - confidences)).mean(axis=1)  # share of the bin * (acc - conf)
+    distances = np.abs(signed / inside.mean(axis=1))
+    found, expected = array_of(call(answer, confidences, correct), ()), np.abs(signed).sum()
+    for mistake, sentence in (
+        (distances.mean(), "every bin counts alike: weight it by its share of the predictions."),
+        (distances.max(), "this is the largest distance: average them, weighted."),
+        (np.abs(correct - confidences).mean(), "take the two means in a bin before the distance."),
+    ):
+        expect(not np.isclose(found, mistake, rtol=1e-3), sentence)
+    cancelled = np.isclose(abs(found), abs(signed.sum()), rtol=1e-3)
+    expect(not cancelled, "the signs cancel: take the absolute value in each bin.")
+    sentence = f"{found:.4f} was given, {expected:.4f} expected: does 1 fall in the last bin?"
+    expect(np.isclose(found, expected, rtol=1e-3), sentence)
+
+
+@checker(right="it is finite and right for logits of any size.")
+def check_stable_cross_entropy(answer, rng):
+    """Check a cross-entropy of logits [N, K] and labels [N] that neither over- nor underflows."""
+    labels, noise = rng.integers(5, size=6), rng.normal(size=(6, 5))
+    for where, logits in (
+        ("for small logits", noise),
+        ("for logits near 1,000", noise + 1000),
+        ("for examples 1,000 apart", noise + 1000 * np.arange(-3, 3)[:, None]),
+        ("for logits 1,000 apart", 1000 * noise),
+    ):
+        with np.errstate(all="ignore"):
+            result = call(answer, jnp.asarray(logits, jnp.float32), jnp.asarray(labels))
+        if getattr(result, "dtype", None) in (np.float32, np.float64):
+            sentence = "it is infinite or NaN: shift each example's logits by its largest one."
+            expect(np.isfinite(result).all(), f"{where} {sentence}")
+        found, largest = array_of(result, (6,)), logits.max(axis=1)
+        unshifted = np.log(np.exp(logits - largest[:, None]).sum(axis=1)) - logits[range(6), labels]
+        right = unshifted + largest
+        for mistake, sentence in (
+            (right / np.log(2), "these are bits: use the natural logarithm."),
+            (unshifted, "the shift is in the sum only: take it from the true logit too."),
+        ):
+            expect(not np.allclose(found, mistake, rtol=1e-3, atol=1e-3), sentence)
+        i = np.abs(found - right).argmax()
+        sentence = (
+            f"{where} {found[i]:.4g} was given, {right[i]:.4g} expected: add no small number."
+        )
+        expect(np.allclose(found, right, rtol=1e-3, atol=1e-3), sentence)
+
+
+@checker(right="no other temperature has a smaller loss, within 5 %.")
+def check_temperature(answer, rng):
+    """Check the temperature T with the smallest mean cross-entropy of logits [N, K] / T."""
+    logits = rng.normal(scale=2, size=(3000, 5))
+    labels = jnp.asarray((logits + rng.gumbel(size=logits.shape)).argmax(axis=1))  # so at T = 1
+    logits = jnp.asarray(logits * rng.choice([0.4, 0.5, 2, 3]), jnp.float32)
+    candidates = np.geomspace(0.1, 10, 400)
+    losses = [float(cross_entropy(logits / t, labels).mean()) for t in candidates]
+    found, best = array_of(call(answer, logits, labels), ()), candidates[np.argmin(losses)]
+    if not np.isclose(found, best, rtol=0.06):
+        expect(not np.isclose(found, 1 / best, rtol=0.06), "that is 1 / T: divide by T.")
+        expect(not np.isclose(found, min(losses), rtol=0.01), "that is the loss: return the T.")
+        expect(found != 1, "1 changes nothing: compare the losses at many temperatures.")
+        raise Unlike(f"{found:.3g} was given, and {best:.3g} has a smaller loss: try more of them.")
+
+
+# ---- chapter 3 ---
+
+
+@checker(right="every pixel has its price, and the adversary takes the k dearest.")
+def check_margin_after_repainting(answer, rng):
+    """Check the smallest margins [N] of a linear classifier when any k pixels may be repainted."""
+    weights, bias, k = rng.normal(size=40), rng.normal(), int(rng.integers(2, 10))
+    images, labels = rng.random((12, 40)), np.arange(12) % 2
+    found = array_of(call(answer, weights, bias, images, labels, k), (12,))
+    before, signs = (2 * labels - 1) * (images @ weights + bias), 2 * labels - 1
+
+    def smallest(signs, k):
+        signed = np.outer(signs, weights)
+        taken = np.where(signed > 0, signed * images, -signed * (1 - images))
+        return signs * (images @ weights + bias) - np.sort(taken)[:, 40 - k :].sum(axis=1)
+
+    right, unboxed = smallest(signs, k), before - np.sort(np.abs(weights))[-k:].sum()
+    for mistake, sentence in (
+        (before, "these are the margins before: subtract what repainting takes."),
+        (2 * before - right, "the margins rise: the adversary lowers them."),
+        (smallest(signs, 40), f"all pixels were repainted: only {k} may be."),
+        (unboxed, "a pixel cannot leave [0, 1]: what it can take depends on its value."),
+        (
+            smallest(np.ones(12), k),
+            "every image was treated as class 1: the margin has the sign y.",
+        ),
+    ):
+        expect(not np.allclose(found, mistake, rtol=1e-3, atol=1e-3), sentence)
+    sentence = f"{found[0]:.3f} was given, {right[0]:.3f} expected: what can one pixel take alone?"
+    expect(np.allclose(found, right, rtol=1e-3, atol=1e-3), sentence)
+
+
+@checker(right="attack first, hold the images constant, differentiate the mean.")
+def check_robust_gradient(answer, rng):
+    """Check the gradient of the mean adversarial loss, by Danskin's theorem."""
+    shapes, labels = ((6, 3), (8, 6)), jnp.asarray(rng.integers(3, size=8))
+    params, images = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes)
+
+    def loss(params, images, labels):
+        return cross_entropy(images @ params, labels)
+
+    def attack(params, images, labels):
+        g = jax.grad(lambda images: loss(params, images, labels).sum())(images)
+        return images + g / jnp.linalg.norm(g, axis=1, keepdims=True)
+
+    def gradient(attacked):
+        return np.asarray(jax.grad(lambda p: loss(p, attacked(p), labels).mean())(params))
+
+    found = array_of(call(answer, loss, attack, params, images, labels), (6, 3))
+    right = gradient(lambda _: attack(params, images, labels))
+    through = gradient(lambda p: attack(p, images, labels))
+    for mistake, sentence in (
+        (gradient(lambda _: images), "this is the gradient at the clean images: attack first."),
+        (through, "the attack's own derivative came along: hold its result constant."),
+        (8 * right, "this is the gradient of the sum: take the mean over the examples."),
+        (-right, "the sign is wrong: return the gradient, the optimiser steps against it."),
+    ):
+        expect(not np.allclose(found, mistake, rtol=1e-3, atol=1e-4), sentence)
+    sentence = f"the first entry is {found[0, 0]:.4f}, where {right[0, 0]:.4f} was expected."
+    expect(np.allclose(found, right, rtol=1e-3, atol=1e-4), sentence)
