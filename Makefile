@@ -46,8 +46,10 @@ env: .venv/complete  ## make .venv (PYTHON=/path/to/python3.12 to choose the Pyt
 	@VERSIONS=3.13 sh tools/make_venv.sh .venv-colab $<
 	@touch $@
 
-.venv-bench/complete: benchmarks/requirements.txt
+.venv-bench/complete: benchmarks/requirements.txt benchmarks/torch.txt
 	@PYTHON="$(PYTHON)" sh tools/make_venv.sh .venv-bench $<
+	@echo "[env] PyTorch, the build that pip finds for this machine: on Linux up to several GB."
+	@.venv-bench/bin/python -m pip install --quiet --requirement benchmarks/torch.txt
 	@touch $@
 
 book: .venv/complete  ## execute the chapters on MNIST and build _build/html/index.html
@@ -97,7 +99,7 @@ bench: .venv-bench/complete  ## measure robustlib beside other libraries
 
 results: .venv/complete  ## compute the long results again, results/headline.json
 	@echo "[results] Training and attacking on all test images: about 30 minutes."
-	@$(PY) results/headline.py
+	@$(PY) -m results.headline
 
 lint: .venv/complete  ## check with ruff, notebooks too
 	@echo "[lint] Ruff."
@@ -110,7 +112,8 @@ COMPILE := .cache/uv/bin/uv pip compile --quiet --universal --generate-hashes
 lock: .venv/complete  ## pin requirements.in again, and the lists of benchmarks and of Colab
 	@test -x .cache/uv/bin/uv || { $(PY) -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet uv; }
 	$(COMPILE) --python-version 3.11 requirements.in -o requirements.txt
-	$(COMPILE) --python-version 3.11 benchmarks/requirements.in -o benchmarks/requirements.txt
+	$(COMPILE) --python-version 3.11 --overrides benchmarks/overrides.txt \
+		benchmarks/requirements.in -o benchmarks/requirements.txt
 	$(COMPILE) --python-version 3.13 tests/colab/requirements.in -o tests/colab/requirements.txt
 
 publish: .venv/complete  ## fill in the address: make publish REPOSITORY=https://github.com/OWNER/NAME

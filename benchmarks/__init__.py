@@ -1,0 +1,1 @@
+"""robustlib measured beside other libraries: `make bench`, or `python -m benchmarks`."""

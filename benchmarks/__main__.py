@@ -1,0 +1,141 @@
+"""All measurements: prints them, keeps them in results.json and puts the tables in the README."""
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from benchmarks import jax_side, report
+from benchmarks.timing import Worker, interleave
+from results.about import about
+from robustlib import SmallCNN, create_state, fit_or_load, load_dataset, logits_fn, recipe
+
+# glibc's malloc hands large blocks back at once, and the next step pays for fresh pages.
+TUNED_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
+GRADIENTS_A_SAMPLE = 20
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    rounds: int = 15
+    steps: tuple = ((128, 20), (512, 8))  # batch size, training steps a sample
+    pgd: tuple = (128, 1000)  # batch sizes
+
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "torchattacks", "foolbox")
+PACKAGES += ("adversarial-robustness-toolbox",)
+
+
+def main() -> None:
+    """Measure everything once."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="only see that it runs: train nothing, keep nothing"
+    )
+    quick = parser.parse_args().quick
+    sizes = Sizes(rounds=1, steps=((4, 2), (8, 2)), pgd=(4, 8)) if quick else Sizes()
+    # Training starts cold: nothing kept, nothing compiled before.
+    jax.config.update("jax_enable_compilation_cache", False)
+    results = about("make bench", PACKAGES) | {"rounds": sizes.rounds, "images": max(sizes.pgd)}
+    data = load_dataset("mnist")
+    test = data.test.spread(max(sizes.pgd))
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        os.environ["ROBUSTLIB_CACHE"] = folder
+        untrained = create_state(SmallCNN(), jax.random.key(0), test.images)
+        state, results["training"] = (untrained, {}) if quick else train()
+        inputs = Path(folder, "inputs.npz")
+        workers = start_workers(stack, inputs, state, test, data.epsilon)
+        results["steps"] = steps(data, workers, sizes)
+        results["pgd"] = attacks(state, test, data.epsilon, workers, sizes)
+        say("convolutions")
+        sample = test.spread(sizes.pgd[0])
+        timings = jax_side.convolutions(state.params, sample, GRADIENTS_A_SAMPLE)
+        medians = interleave(timings, sizes.rounds)
+        results["convolution"] = {k: v / GRADIENTS_A_SAMPLE for k, v in medians.items()}
+    print(report.tables(results))
+    if not quick:
+        report.keep(results)
+
+
+def say(what: str) -> None:
+    """Print what begins, and when."""
+    print(f"[bench] {time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
+
+
+def train() -> tuple:
+    """Train the recipe on both sizes of MNIST; return the last state, and the seconds."""
+    seconds = {}
+    for name in ("mnist_small", "mnist"):
+        say(f"training 'PGD long' on {name}")
+        result = fit_or_load(recipe("PGD long", name), progress=False)
+        seconds[name] = result.seconds
+    return result.state, seconds
+
+
+def start_workers(stack, inputs: Path, state, test, epsilon: float) -> dict[str, Worker]:
+    """Start PyTorch, with malloc as it is and tuned, on the weights of `state`."""
+    params = flatten_dict(jax.device_get(state.params), sep="/")
+    np.savez(inputs, images=test.images, labels=test.labels, epsilon=epsilon, **params)
+    device = "cpu" if jax.default_backend() == "cpu" else "cuda"
+    settings = {"PyTorch": {}}
+    if sys.platform == "linux" and device == "cpu":
+        settings["PyTorch, malloc tuned"] = TUNED_MALLOC
+    workers = {
+        name: stack.enter_context(Worker("benchmarks.torch_side", str(inputs), device, **setting))
+        for name, setting in settings.items()
+    }
+    ours = np.asarray(logits_fn(state)(test.images))
+    for worker in workers.values():
+        difference = np.abs(ours - np.array(worker.ask("logits"))).max()
+        assert difference < 1e-4, f"the networks' logits differ by {difference}"
+    return workers
+
+
+def steps(data, workers, sizes: Sizes) -> dict:
+    """Return the seconds a training step takes, for each batch size and contestant."""
+    results = {}
+    for batch_size, count in sizes.steps:
+        say(f"training steps, batch {batch_size}")
+        timings = jax_side.train_steps(data.train, data.epsilon, batch_size, count)
+        for name, worker in workers.items():
+            for kind in report.KINDS:
+                request = {"step": kind, "batch_size": batch_size, "steps": count}
+                timings[f"{name}: {kind}"] = worker.asking("train", **request)
+        medians = interleave(timings, sizes.rounds)
+        results[str(batch_size)] = {name: value / count for name, value in medians.items()}
+    return results
+
+
+def attacks(state, test, epsilon: float, workers, sizes: Sizes) -> dict:
+    """Return the image-gradients a second of PGD-40, and how many images each leaves correct."""
+    results = {}
+    for batch_size in sizes.pgd:
+        say(f"PGD-40, batch {batch_size}")
+        attack = jax_side.pgd_40(state, test, epsilon, batch_size)
+        timings = {"robustlib": lambda attack=attack: jax_side.seconds(attack)}
+        for name, worker in workers.items():
+            for library in report.LIBRARIES:
+                request = {"attack": library, "batch_size": batch_size}
+                timings[f"{name}: {library}"] = worker.asking("pgd", **request)
+        medians = interleave(timings, sizes.rounds)
+        results[str(batch_size)] = {k: 40 * batch_size / v for k, v in medians.items()}
+    right = np.asarray(logits_fn(state)(attack())).argmax(1) == test.labels
+    asked = {
+        library: workers["PyTorch"].ask("still_correct", attack=library, batch_size=len(test))
+        for library in report.LIBRARIES
+    }
+    return results | {"still correct": {"robustlib": int(right.sum())} | asked}
+
+
+if __name__ == "__main__":
+    main()

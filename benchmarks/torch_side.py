@@ -1,0 +1,174 @@
+"""PyTorch's side: the same network, the same weights, the same steps and attacks.
+
+Runs as a process of its own, since the settings of malloc belong to a process:
+`python -m benchmarks.torch_side INPUTS DEVICE`, asked by `timing.Worker`.
+"""
+
+import sys
+import time
+
+import foolbox
+import numpy as np
+import torch
+import torchattacks
+from art.attacks.evasion import ProjectedGradientDescentPyTorch
+from art.estimators.classification import PyTorchClassifier
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from benchmarks.timing import serve
+
+INPUTS = np.load(sys.argv[1])
+DEVICE = torch.device(sys.argv[2])
+EPSILON, STEP_SIZE, STEPS = (float(INPUTS["epsilon"]), 0.01, 40)
+
+images = torch.tensor(INPUTS["images"].transpose(0, 3, 1, 2), device=DEVICE).contiguous()
+labels = torch.tensor(INPUTS["labels"], device=DEVICE).long()
+
+
+def network() -> nn.Module:
+    """Return robustlib's SmallCNN with the weights of INPUTS; its images are [N, C, H, W]."""
+    model = nn.Sequential(
+        nn.Conv2d(1, 16, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(7 * 7 * 32, 100),
+        nn.ReLU(),
+        nn.Linear(100, 10),
+    )
+    kernels = [INPUTS[f"{name}/kernel"] for name in ("Conv_0", "Conv_1", "Dense_0", "Dense_1")]
+    # Flax flattens [7, 7, 32], PyTorch [32, 7, 7].
+    kernels[2] = kernels[2].reshape(7, 7, 32, 100).transpose(2, 0, 1, 3).reshape(-1, 100)
+    layers = [layer for layer in model if hasattr(layer, "weight")]
+    for layer, name, kernel in zip(
+        layers, ("Conv_0", "Conv_1", "Dense_0", "Dense_1"), kernels, strict=True
+    ):
+        axes = (3, 2, 0, 1) if kernel.ndim == 4 else (1, 0)
+        layer.weight.data = torch.tensor(kernel.transpose(axes)).contiguous()
+        layer.bias.data = torch.tensor(INPUTS[f"{name}/bias"])
+    return model.to(DEVICE)
+
+
+def logits() -> list[list[float]]:
+    """Return the logits of all images, to be compared with robustlib's."""
+    with torch.no_grad():
+        return model(images).tolist()
+
+
+# ---- training steps ------------------------------------------------------------------------------
+
+
+def standard_step(images, labels):
+    optimizer.zero_grad()
+    cross_entropy(trained(images), labels).backward()
+    optimizer.step()
+
+
+def textbook_step(images, labels):
+    """Three passes: for the attack, for the clean loss, for the adversarial loss."""
+    points = images.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(cross_entropy(trained(points), labels), points)
+    adversarial = torch.clamp(images + EPSILON * gradient.sign(), 0, 1)
+    optimizer.zero_grad()
+    clean_loss = cross_entropy(trained(images), labels)
+    adversarial_loss = cross_entropy(trained(adversarial), labels)
+    (0.5 * clean_loss + 0.5 * adversarial_loss).backward()
+    optimizer.step()
+
+
+def fused_step(images, labels):
+    """Two passes: the clean one yields the attack's gradient too."""
+    points = images.clone().requires_grad_()
+    optimizer.zero_grad()
+    (0.5 * cross_entropy(trained(points), labels)).backward()
+    adversarial = torch.clamp(images + EPSILON * points.grad.sign(), 0, 1)
+    (0.5 * cross_entropy(trained(adversarial), labels)).backward()
+    optimizer.step()
+
+
+STEP = {"standard": standard_step, "textbook": textbook_step, "fused": fused_step}
+
+
+def train(step: str, batch_size: int, steps: int) -> float:
+    """Return the seconds that a number of steps takes."""
+    starts = [i * batch_size % (len(images) - batch_size + 1) for i in range(steps)]
+    batches = [(images[s : s + batch_size], labels[s : s + batch_size]) for s in starts]
+    return seconds(lambda: [STEP[step](*batch) for batch in batches])
+
+
+# ---- attacks -------------------------------------------------------------------------------------
+
+
+def by_hand(images, labels):
+    points = images + torch.empty_like(images).uniform_(-EPSILON, EPSILON)
+    points = points.clamp(0, 1)
+    lower, upper = (images - EPSILON).clamp(min=0), (images + EPSILON).clamp(max=1)
+    for _ in range(STEPS):
+        points.requires_grad_()
+        loss = cross_entropy(model(points), labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, points)
+        points = (points.detach() + STEP_SIZE * gradient.sign()).clamp(lower, upper)
+    return points
+
+
+def by_torchattacks(images, labels):
+    return torchattacks.PGD(model, eps=EPSILON, alpha=STEP_SIZE, steps=STEPS)(images, labels)
+
+
+def by_foolbox(images, labels):
+    attack = foolbox.attacks.LinfPGD(abs_stepsize=STEP_SIZE, steps=STEPS)
+    target = foolbox.PyTorchModel(model, bounds=(0, 1), device=DEVICE)
+    return attack(target, images, labels, epsilons=EPSILON)[1]
+
+
+def by_art(images, labels):
+    target = PyTorchClassifier(
+        model,
+        nn.CrossEntropyLoss(),
+        input_shape=(1, 28, 28),
+        nb_classes=10,
+        clip_values=(0, 1),
+        device_type="cpu" if DEVICE.type == "cpu" else "gpu",
+    )
+    attack = ProjectedGradientDescentPyTorch(
+        target,
+        eps=EPSILON,
+        eps_step=STEP_SIZE,
+        max_iter=STEPS,
+        num_random_init=1,
+        batch_size=len(images),
+        verbose=False,
+    )
+    return torch.tensor(attack.generate(images.cpu().numpy(), labels.cpu().numpy()), device=DEVICE)
+
+
+ATTACK = {"by hand": by_hand, "torchattacks": by_torchattacks, "Foolbox": by_foolbox, "ART": by_art}
+
+
+def pgd(attack: str, batch_size: int) -> float:
+    """Return the seconds that PGD-40 on the first images takes."""
+    return seconds(lambda: ATTACK[attack](images[:batch_size], labels[:batch_size]))
+
+
+def still_correct(attack: str, batch_size: int) -> int:
+    """Return how many of the first images the model classifies correctly after the attack."""
+    points = ATTACK[attack](images[:batch_size], labels[:batch_size])
+    with torch.no_grad():
+        return int((model(points).argmax(1) == labels[:batch_size]).sum())
+
+
+def seconds(work) -> float:
+    start = time.perf_counter()
+    work()
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    model, trained = network().eval(), network()
+    model.requires_grad_(False)  # an attack needs no gradient for the weights
+    optimizer = torch.optim.Adam(trained.parameters(), lr=1e-3)
+    serve({"logits": logits, "train": train, "pgd": pgd, "still_correct": still_correct})

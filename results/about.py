@@ -1,0 +1,55 @@
+"""What has to stand beside a stored number: command, commit, machine and versions."""
+
+import os
+import platform
+import subprocess
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+
+ROOT = Path(__file__).parents[1]
+
+
+def about(command: str, packages: tuple[str, ...]) -> dict:
+    """Return how, where and with which versions this process computes.
+
+    Args:
+        command: what a reader types to compute it again.
+        packages: the names of installed packages.
+    """
+    device = jax.devices()[0]
+    return {
+        "command": command,
+        "commit": _commit(),
+        "date": date.today().isoformat(),
+        "platform": device.platform,
+        "machine": f"{_device(device)}, {_cores()} processor cores, {platform.system()}",
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in packages},
+    }
+
+
+def _commit() -> str:
+    def git(*arguments):
+        answer = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
+        return answer.stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "robustlib", "results/*.py", "benchmarks/*.py")
+    return (git("rev-parse", "--short=12", "HEAD") or "no git") + (
+        " with changes" if changed else ""
+    )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _device(device) -> str:
+    if device.platform != "cpu":
+        return device.device_kind
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor()
