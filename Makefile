@@ -99,7 +99,7 @@ bench: .venv-bench/complete  ## measure robustlib beside other libraries
 
 results: .venv/complete  ## compute the long results again, results/headline.json
 	@echo "[results] Training and attacking on all test images: about 30 minutes."
-	@$(PY) -m results.headline
+	@$(PY) -m results
 
 lint: .venv/complete  ## check with ruff, notebooks too
 	@echo "[lint] Ruff."

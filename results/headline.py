@@ -1,0 +1,144 @@
+"""The headline: the small CNN trained with PGD, three seeds, attacked on all test images.
+
+`make results` computes it and keeps it in headline.json; `page.py` shows it. `content_hash` tells
+whether what is kept was made by the code and the recipes as they are now.
+"""
+
+import dataclasses
+import hashlib
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import jax
+
+import robustlib
+from results.about import about
+from robustlib import Linf, evaluate_robustness, fit_or_load, load_dataset, logits_fn, pgd, recipe
+from robustlib.recipes import code_hash
+
+SEEDS = (0, 1, 2)
+# mnist_small trains on a part of mnist's training images, so all 10,000 test images serve it too.
+TESTS = {"mnist_small": ("mnist_small", "mnist"), "mnist": ("mnist",)}
+# The step size of Madry et al. (2018), so that the numbers can be laid beside published ones.
+ATTACK = "PGD, 40 steps of 0.01, 10 restarts"
+ATTACKS = {ATTACK: partial(pgd, steps=40, step_size=0.01, restarts=10)}
+PASSES_AN_IMAGE = 40 * 10
+SAMPLE = 200
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def trained(dataset: str, seed: int, quick: bool = False):
+    """Return the recipe of the headline, and its result; `quick` trains for one epoch."""
+    return _fit(recipe("PGD long", dataset, seed), quick)
+
+
+def attacked(result, test, baseline=None):
+    """Return the report on a trained model under the attack of the headline."""
+    threat = Linf(load_dataset("mnist").epsilon)
+    return evaluate_robustness(
+        logits_fn(result.state),
+        test,
+        threat,
+        jax.random.key(0),
+        attacks=ATTACKS,
+        baseline=baseline,
+    )
+
+
+def sample_correct(result) -> int:
+    """Return how many of 200 spread images of mnist_small's test the attack leaves correct."""
+    return attacked(result, load_dataset("mnist_small").test.spread(SAMPLE)).robust_correct
+
+
+def compute(quick: bool = False) -> dict:
+    """Return the headline and what has to stand beside it.
+
+    Args:
+        quick: train for one epoch, attack 100 images: to see that everything runs.
+    """
+    rows, progress = [], _Progress()
+    for dataset, names in TESTS.items():
+        tests = {name: load_dataset(name).test for name in names}
+        if quick:
+            tests = {name: test.spread(100) for name, test in tests.items()}
+        _, undefended = _fit(recipe("standard", dataset), quick)
+        baselines = {name: attacked(undefended, test) for name, test in tests.items()}
+        for seed in SEEDS:
+            chosen, result = trained(dataset, seed, quick)
+            progress.say(f"trained {chosen.name!r} on {dataset}, seed {seed}", chosen)
+            if (dataset, seed) == ("mnist_small", 0):
+                sample = sample_correct(result)
+            for name, test in tests.items():
+                report = attacked(result, test, baselines[name])
+                progress.say(f"attacked {len(test):,} images of {name}", test)
+                rows.append(_row(chosen, name, result, report, baselines[name]))
+    return about("make results", PACKAGES) | {
+        "hash": content_hash(),
+        "attack": ATTACK,
+        "threat": report.threat,
+        "attack_seed": report.seed,
+        "sample_correct": sample,
+        "rows": rows,
+    }
+
+
+def content_hash() -> str:
+    """Return a hash of the recipes, and of the code, that the headline depends on."""
+    recipes = [recipe("PGD long", dataset, seed) for dataset in TESTS for seed in SEEDS]
+    digest = hashlib.sha256(f"{recipes} {code_hash()}".encode())
+    library = Path(robustlib.__file__)
+    for name in ("data", "logits", "evaluation", "report", "sanity"):
+        digest.update(library.with_name(f"{name}.py").read_bytes())
+    digest.update(Path(__file__).read_bytes())
+    return digest.hexdigest()
+
+
+def _fit(chosen, quick):
+    chosen = dataclasses.replace(chosen, epochs=1) if quick else chosen
+    return chosen, fit_or_load(chosen, progress=False)
+
+
+def _row(chosen, tested_on, result, report, baseline):
+    return {
+        "recipe": repr(chosen),
+        "trained_on": chosen.dataset,
+        "seed": chosen.seed,
+        "seconds": result.seconds,
+        "gradient_passes": result.gradient_passes,
+        "tested_on": tested_on,
+        "images": report.examples,
+        "clean_correct": report.clean_correct,
+        "robust_correct": report.robust_correct,
+        "undefended_correct": baseline.robust_correct,
+        "flags": report.flags,
+    }
+
+
+class _Progress:
+    """Says what is done and how many minutes are left, judged by the gradient passes to come."""
+
+    def __init__(self):
+        self._start, self._done = time.perf_counter(), 0
+        self._total = len(SEEDS) * sum(
+            _passes(recipe("PGD long", dataset)) + sum(_passes(load_dataset(n).test) for n in names)
+            for dataset, names in TESTS.items()
+        )
+
+    def say(self, what, work):
+        self._done += _passes(work)
+        seconds = time.perf_counter() - self._start
+        left = seconds * (self._total / self._done - 1) / 60
+        print(
+            f"[results] {seconds / 60:.0f} min: {what}; about {left:.0f} min left.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _passes(work):
+    """Return the gradient passes of a recipe's training, or of the attack on a split."""
+    if hasattr(work, "epochs"):
+        return work.epochs * len(load_dataset(work.dataset).train) * work.objective.passes
+    return PASSES_AN_IMAGE * len(work)

@@ -1,0 +1,71 @@
+"""How the headline is shown: on the book's first page and in the README."""
+
+import json
+import re
+
+from results.about import ROOT
+from results.headline import content_hash
+from robustlib.report import wilson_interval
+
+STORED = ROOT / "results" / "headline.json"
+README = ROOT / "README.md"
+COLUMNS = ("trained on", "in", "seed", "attacked", "clean", "robust", "95 % interval")
+
+
+def load() -> dict:
+    """Return what headline.json holds: command, commit, versions, hash and `rows`.
+
+    Raises:
+        FileNotFoundError: it has not been computed yet.
+    """
+    if not STORED.exists():
+        raise FileNotFoundError(f"{STORED.name} has not been computed yet: run `make results`.")
+    return json.loads(STORED.read_text())
+
+
+def keep(stored: dict) -> None:
+    """Write headline.json and put its table into the README."""
+    STORED.write_text(json.dumps(stored, indent=1) + "\n")
+    README.write_text(in_readme(README.read_text(), stored))
+
+
+def is_current(stored: dict) -> bool:
+    """Return whether this was made by the recipes and the code as they are now."""
+    return stored["hash"] == content_hash()
+
+
+def in_readme(text: str, stored: dict) -> str:
+    """Return the README's text with the headline between its two marks."""
+    marked = f"<!-- headline -->\n\n{markdown(stored)}<!-- /headline -->"
+    return re.sub("<!-- headline -->.*<!-- /headline -->", lambda _: marked, text, flags=re.S)
+
+
+def markdown(stored: dict) -> str:
+    """Return the table in Markdown, where it comes from, and whether it is out of date."""
+    versions = ", ".join(f"{name} {number}" for name, number in stored["versions"].items())
+    old = (
+        "**Out of date:** the code or a recipe has changed since. `make results` computes this "
+        "again.\n\n"
+    )
+    lines = [COLUMNS, ("---",) * len(COLUMNS), *(_cells(row) for row in stored["rows"])]
+    rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return (
+        f"{'' if is_current(stored) else old}{rows}\n\n"
+        f"Robust accuracy is that under {stored['attack']}, at {stored['threat']}, with Wilson's "
+        "interval. It is an upper bound: a stronger attack can only lower it. Computed by "
+        f"`{stored['command']}` on {stored['machine']}, {stored['date']}, commit "
+        f"{stored['commit']}, with {versions}; kept in `results/headline.json`.\n"
+    )
+
+
+def _cells(row):
+    low, high = wilson_interval(row["robust_correct"], row["images"])
+    return (
+        f"`{row['trained_on']}`",
+        f"{row['seconds']:.0f} s",
+        str(row["seed"]),
+        f"all {row['images']:,} of `{row['tested_on']}`",
+        f"{row['clean_correct'] / row['images']:.2%}",
+        f"{row['robust_correct'] / row['images']:.2%}",
+        f"{low:.1%} to {high:.1%}",
+    )

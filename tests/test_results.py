@@ -1,0 +1,60 @@
+"""The stored results: made by the code as it is, shown as they are, and measured again in part."""
+
+import json
+import math
+
+import pytest
+
+from benchmarks import report
+from results import headline, page
+from results.about import about
+
+README = page.README.read_text()
+
+
+@pytest.fixture(scope="module")
+def stored():
+    return page.load()
+
+
+def test_the_headline_was_made_by_this_code(stored):
+    assert page.is_current(stored), (
+        "a recipe, or code that the headline depends on, has changed: run `make results`."
+    )
+
+
+def test_the_readme_shows_what_is_stored(stored):
+    assert page.in_readme(README, stored) == README, "run `make results`."
+
+
+def test_a_sample_of_the_headline_measured_again(stored):
+    _, result = headline.trained("mnist_small", seed=0)
+    correct = headline.sample_correct(result)
+    here = about("", headline.PACKAGES)
+    print(f"{correct} of {headline.SAMPLE} images, stored {stored['sample_correct']}")
+    if all(here[name] == stored[name] for name in ("machine", "versions")):
+        assert correct == stored["sample_correct"]
+    # Elsewhere training rounds differently and ends in another model as good. Were the two counts
+    # independent, they would differ by more than four standard deviations once in 10,000 times.
+    share = stored["sample_correct"] / headline.SAMPLE
+    deviation = math.sqrt(2 * headline.SAMPLE * share * (1 - share))
+    assert abs(correct - stored["sample_correct"]) <= 4 * deviation
+
+
+def test_a_result_of_other_code_is_called_out_of_date(stored):
+    assert "Out of date" in page.markdown(stored | {"hash": "of other code"})
+    assert "Out of date" not in page.markdown(stored | {"hash": headline.content_hash()})
+
+
+def test_the_hash_follows_recipes_and_code(monkeypatch):
+    before = headline.content_hash()
+    monkeypatch.setattr(headline, "SEEDS", (0, 1))
+    other_recipes = headline.content_hash()
+    monkeypatch.undo()
+    monkeypatch.setattr(headline, "code_hash", lambda: "of other code")
+    assert len({before, other_recipes, headline.content_hash()}) == 3
+
+
+def test_the_readme_shows_the_benchmarks_that_are_stored():
+    every = json.loads(report.RESULTS.read_text())
+    assert report.in_readme(README, every) == README, "run `make bench`."
