@@ -77,6 +77,90 @@ def check_temperature(answer, rng):
         raise Unlike(f"{found:.3g} was given, and {best:.3g} has a smaller loss: try more of them.")
 
 
+# ---- chapter 2 ---
+
+
+def _attack_case(rng):
+    """Return a network, images [40, 4, 4, 1], labels, and the gradient of the summed loss."""
+    first, second = rng.normal(size=(16, 12)), rng.normal(size=(12, 3))
+    images = jnp.asarray(rng.uniform(0, 1, (40, 4, 4, 1)).round(1), jnp.float32)
+
+    def logits_fn(points):
+        return jnp.sin(points.reshape(len(points), -1) @ first) @ second
+
+    labels = jnp.where(rng.random(40) < 0.5, logits_fn(images).argmax(1), rng.integers(3, size=40))
+    g = jax.grad(lambda points: cross_entropy(logits_fn(points), labels).sum())(images)
+    return logits_fn, images, labels, g
+
+
+def _checked_step(answer, rng, unclipped, mistakes):
+    """Compare an attack's images with `clip(unclipped(...), 0, 1)` and with likely mistakes."""
+    (logits_fn, images, labels, g), epsilon = _attack_case(rng), rng.uniform(0.2, 0.4)
+    found = array_of(call(answer, logits_fn, images, labels, epsilon), images.shape)
+    outside = max(found.max() - 1, -found.min())
+    expect(outside < 1e-6, f"pixels leave [0, 1], by up to {outside:.2f}: clip.")
+    for mistake, sentence in mistakes:
+        wrong = jnp.clip(images + epsilon * mistake(g), 0, 1)
+        expect(not np.allclose(found, wrong, atol=1e-5), sentence)
+    far = float(jnp.abs(found - jnp.clip(images + epsilon * unclipped(g), 0, 1)).max())
+    expect(far < 1e-4, f"a pixel is {far:.2g} from where it belongs, with ε = {epsilon:.2f}.")
+
+
+def _length(g, axis=(1, 2, 3)):
+    return jnp.sqrt((g**2).sum(axis=axis, keepdims=True))
+
+
+@checker(right="every pixel goes down the loss of the target, by ε, and stays in the box.")
+def check_targeted_fgsm(answer, rng):
+    """Check the targeted attack, from logits_fn, images, targets and epsilon to images."""
+    mistakes = (
+        (jnp.sign, "the loss of the target goes up: this leads away from it, so turn the sign."),
+        (jnp.zeros_like, "these are the images that were given: take the step."),
+        (lambda g: -g, "the step is the gradient itself: in l-inf take its sign."),
+    )
+    _checked_step(answer, rng, lambda g: -jnp.sign(g), mistakes)
+
+
+@checker(right="each image moves by ε along its own gradient, whatever its company.")
+def check_fast_gradient_l2(answer, rng):
+    """Check the l-2 step, from logits_fn, images, labels and epsilon to images."""
+    mistakes = (
+        (jnp.sign, "this is the corner of the cube, l-inf's answer: follow the gradient itself."),
+        (jnp.zeros_like, "these are the images that were given: take the step."),
+        (lambda g: -g / _length(g), "the loss falls: step along the gradient, not against it."),
+        (lambda g: g / _length(g, None), "one length for the whole batch: take each image's own."),
+        (lambda g: g, "the gradient keeps its length: divide by it, image by image."),
+    )
+    _checked_step(answer, rng, lambda g: g / _length(g), mistakes)
+
+
+@checker(
+    right="it finds the first epsilon that breaks each image, also where a larger one does not."
+)
+def check_smallest_epsilon(answer, rng):
+    """Check the smallest epsilons [N], from logits_fn, images, labels and rising epsilons [E]."""
+    epsilons, none, kinds = np.linspace(0, 0.3, 7), 9, [0]
+    while not all(kinds):
+        logits_fn, images, labels, g = _attack_case(rng)
+        steps = [jnp.clip(images + e * jnp.sign(g), 0, 1) for e in epsilons]
+        wrong = np.stack([logits_fn(points).argmax(axis=1) != labels for points in steps])
+        right = np.where(wrong.any(axis=0), epsilons[wrong.argmax(axis=0)], none)
+        survived = np.append(epsilons, none)[(~wrong).sum(axis=0)]
+        kinds = [(right == 0).any(), (right == none).any(), (right < survived).any()]
+    arguments = logits_fn, images, labels, epsilons
+    found = array_of(call(np.minimum, call(answer, *arguments), none), right.shape)
+    later = np.where(wrong[1:].any(axis=0), epsilons[1:][wrong[1:].argmax(axis=0)], none)
+    for mistake, sentence in (
+        (np.where(right == none, 0, right), "an image that no epsilon breaks has inf, not 0."),
+        (later, "an image that is misread from the start has 0: begin there."),
+        (survived, "an image can fall at one epsilon and stand at the next: take the first fall."),
+    ):
+        expect(not np.allclose(found, mistake), sentence)
+    i = np.abs(found - right).argmax()
+    sentence = f"image {i} has {found[i]:.2f}, where {right[i]:.2f} was expected ({none}: none)."
+    expect(np.allclose(found, right), sentence)
+
+
 # ---- chapter 3 ---
 
 
