@@ -1,10 +1,18 @@
 """Checkers for the reader's answers: each tries the answer on fresh cases and says one sentence."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from robustlib.attacks import fgsm
+from robustlib.fitting import create_state
+from robustlib.logits import logits_fn
 from robustlib.losses import cross_entropy
+from robustlib.models import MLP
+from robustlib.threat import Linf
+from robustlib.training import Mixed
 from robustlib.verdicts import Unlike, array_of, call, checker, expect
 
 # ---- chapter 1 ---
@@ -221,3 +229,96 @@ def check_robust_gradient(answer, rng):
         expect(not np.allclose(found, mistake, rtol=1e-3, atol=1e-4), sentence)
     sentence = f"the first entry is {found[0, 0]:.4f}, where {right[0, 0]:.4f} was expected."
     expect(np.allclose(found, right, rtol=1e-3, atol=1e-4), sentence)
+
+
+# ---- chapter 4 ---
+
+
+def _vector(tree):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+@checker(right="the weighted gradients, from one clean and one adversarial pass.")
+def check_mixed_gradients(answer, rng):
+    """Check the gradients of the mixed loss, and that the network runs twice for them."""
+    images, labels = jnp.asarray(rng.random((6, 5, 5, 1)), jnp.float32), rng.integers(3, size=6)
+    key, batch = jax.random.key(rng.integers(2**31)), {"image": images, "label": labels}
+    state, passes = create_state(MLP(classes=3, hidden=(12,)), key, images), []
+    epsilon, weight = float(rng.uniform(0.1, 0.3)), float(rng.uniform(0.6, 0.9))
+
+    def counted(variables, images):
+        passes.append(images)
+        return state.apply_fn(variables, images)
+
+    result = call(answer, state.replace(apply_fn=counted), batch, epsilon, weight)
+    alike = jax.tree.map(np.shape, result) == jax.tree.map(np.shape, state.params)
+    expect(alike, "return the gradients alone, in the structure of state.params.")
+    found = _vector(result)
+    c, a = (_vector(Mixed(epsilon, w)(state, batch, key, 1.0)[1]) for w in (0.0, 1.0))
+    for mistake, sentence in (
+        (weight * c + (1 - weight) * a, "the shares are swapped: weight is the adversarial one's."),
+        ((c + a) / 2, "these are two halves: use weight."),
+        (6 * ((1 - weight) * c + weight * a), "this is the sum over the batch: return the mean."),
+        (6 * (1 - weight) * c + weight * a, "the clean half is a sum, the other one a mean."),
+        (c, "these are the clean gradients: where are the attacked images?"),
+        (a, "these are the adversarial gradients: where are the clean images?"),
+    ):
+        expect(not np.allclose(found, mistake, rtol=1e-3, atol=1e-5), sentence)
+    sentence = "these gradients are not ours: is the attacked image made in one step, and clipped?"
+    expect(np.allclose(found, (1 - weight) * c + weight * a, rtol=1e-3, atol=1e-5), sentence)
+    sentence = f"the gradients are right, but the network ran {len(passes)} times: twice is enough."
+    expect(len(passes) == 2, sentence)
+
+
+@checker(right="an image counts only while every step so far has left it standing.")
+def check_honest_curve(answer, rng):
+    """Check the accuracies [E] of survived [E, N], the best attack so far taken image by image."""
+    shares = rng.uniform(0.5, 0.95, 6)
+    survived = rng.random((6, 300)) < shares[:, None]
+    found, means = array_of(call(answer, survived), (6,)), survived.mean(axis=1)
+    for mistake, sentence in (
+        (means, "these are the accuracies at each single step: who may do more, can do more."),
+        (np.minimum.accumulate(means), "you took the lowest average: follow each image by itself."),
+        (np.logical_or.accumulate(survived).mean(axis=1), "one survived step is not enough: all."),
+        (
+            np.logical_and.accumulate(survived[::-1]).mean(axis=1)[::-1],
+            "you went from the largest epsilon down: only steps up to epsilon are allowed.",
+        ),
+    ):
+        expect(not np.allclose(found, mistake), sentence)
+    right = np.logical_and.accumulate(survived).mean(axis=1)
+    sentence = f"{found[2]:.3f} was given at the third epsilon, where {right[2]:.3f} was expected."
+    expect(np.allclose(found, right), sentence)
+
+
+class _Images(NamedTuple):
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def _marked_images(rng, n):
+    """Return images [n, 8, 8, 1] with a strong mark, wrong in a tenth, and a faint sure tint."""
+    labels = rng.integers(2, size=n).astype(np.int32)
+    signs = (2 * labels - 1)[:, None, None, None]
+    images = 0.5 + 0.06 * signs + rng.normal(scale=0.03, size=(n, 8, 8, 1))
+    marks = signs * np.where(rng.random(signs.shape) < 0.1, -1, 1)
+    images[:, :4, :4] += 0.34 * marks
+    return _Images(np.clip(images, 0, 1).astype(np.float32), labels)
+
+
+@checker(right="it learns the clean images, and FGSM at the epsilon given does not undo it.")
+def check_mixed_training(answer, rng):
+    """Check train(split, epsilon) -> state, on images with a robust and a brittle feature."""
+    split, (images, labels) = _marked_images(rng, 4096), _marked_images(rng, 500)
+    state = call(answer, split, 0.25)
+    sentence = f"a {type(state).__name__} was returned: return the state, with its params."
+    expect(hasattr(state, "params") and hasattr(state, "apply_fn"), sentence)
+    model = logits_fn(state)
+    clean = float((model(images).argmax(axis=1) == labels).mean())
+    expect(clean > 0.75, f"it reads {clean:.0%} of clean images: is this the state after training?")
+    other = call(answer, split, 0.02)
+    same = np.array_equal(_vector(other.params), _vector(state.params))
+    expect(not same, "epsilon plays no part: 0.02 and 0.25 give the same parameters.")
+    robust = float((model(fgsm(model, images, labels, Linf(0.25))).argmax(axis=1) == labels).mean())
+    sentence = f"{clean:.0%} are read correctly, but {robust:.0%} under FGSM at the epsilon given."
+    expect(robust > 0.75, sentence)
