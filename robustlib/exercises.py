@@ -322,3 +322,81 @@ def check_mixed_training(answer, rng):
     robust = float((model(fgsm(model, images, labels, Linf(0.25))).argmax(axis=1) == labels).mean())
     sentence = f"{clean:.0%} are read correctly, but {robust:.0%} under FGSM at the epsilon given."
     expect(robust > 0.75, sentence)
+
+
+# ---- chapter 5 ---
+
+
+@checker(right="it is allowed, and nothing allowed is nearer.")
+def check_projection(answer, rng):
+    """Check the projection of points [N, H, W, C] on the l-inf ball of images, met with the box."""
+    images, epsilon = rng.random((4, 5, 5, 1)), float(rng.uniform(0.1, 0.3))
+    delta = rng.normal(scale=2 * epsilon, size=images.shape)
+    found = array_of(call(answer, images, images + delta, epsilon), images.shape)
+    ball, box = np.clip(delta, -epsilon, epsilon) + images, np.clip(images + delta, 0, 1)
+    for mistake, sentence in (
+        (images + delta, "these are the points that were given: move them."),
+        (ball, "pixels leave [0, 1]: clip to the box as well."),
+        (box, "pixels leave the ball: clip to images ± epsilon as well."),
+    ):
+        expect(not np.allclose(found, mistake, atol=1e-5), sentence)
+    outside = np.abs(found - images).max() - epsilon
+    expect(outside < 1e-5, f"a pixel leaves the ball by {outside:.2f}.")
+    expect(found.min() > -1e-5 and found.max() < 1 + 1e-5, "a pixel leaves [0, 1].")
+    sentence = "these points are allowed, but others are nearer: treat each pixel by itself."
+    expect(np.allclose(found, np.clip(ball, 0, 1), atol=1e-5), sentence)
+
+
+@checker(right="it climbs, and comes back into ball and box at every step.")
+def check_pgd_loop(answer, rng):
+    """Check the last point of PGD in l-inf, from a gradient, images, a start and four numbers."""
+    images, target = rng.random((8, 5, 5, 1)), rng.uniform(-0.5, 1.5, (8, 5, 5, 1))
+    epsilon = float(rng.uniform(0.1, 0.2))
+    start = np.clip(images + rng.uniform(-epsilon, epsilon, images.shape), 0, 1)
+    step_size, steps = 1.3 * epsilon, int(rng.integers(5, 9))
+
+    def loop(project, start=start, direction=np.sign, steps=steps):
+        points = start
+        for _ in range(steps):
+            points = project(points + step_size * direction(target - points), points)
+        return points
+
+    def both(points, centre=images):
+        return np.clip(np.clip(points, centre - epsilon, centre + epsilon), 0, 1)
+
+    arguments = (lambda points: target - points), images, start, epsilon, step_size, steps
+    found = array_of(call(answer, *arguments), images.shape)
+    for mistake, sentence in (
+        (loop(lambda new, _: np.clip(new, 0, 1)), "it leaves the ball: clip to images ± epsilon."),
+        (loop(both), "the ball moves along with the point: its centre is always the image."),
+        (both(loop(lambda new, _: new)), "project after every step, not once at the end."),
+        (
+            loop(lambda new, _: np.clip(new, images - epsilon, images + epsilon)),
+            "clip to [0, 1] too.",
+        ),
+        (loop(lambda new, _: both(new), images), "begin at the start that is given."),
+        (loop(lambda new, _: both(new), direction=lambda g: -np.sign(g)), "it goes downhill."),
+        (loop(lambda new, _: both(new), direction=lambda g: g), "in l-inf, take the sign."),
+        (loop(lambda new, _: both(new), steps=1), f"it took one step of {steps}."),
+    ):
+        expect(not np.allclose(found, mistake, atol=1e-5), sentence)
+    wrong = np.abs(found - loop(lambda new, _: both(new))).max(axis=(1, 2, 3)) > 1e-4
+    expect(not wrong.any(), f"{wrong.sum()} of 8 images end elsewhere: does each step follow on?")
+
+
+@checker(right="success comes first, and the loss decides among equals.")
+def check_best_restart(answer, rng):
+    """Check the restarts to keep, int [N], of fooled, bool [R, N], and losses [R, N]."""
+    fooled, losses = rng.random((6, 80)) < rng.choice([0, 0.4], 80), rng.normal(size=(6, 80))
+    found = array_of(call(answer, fooled, losses), (80,))
+    among = np.where(fooled, losses, -np.inf)
+    expect(len(set(found)) > 1, "one restart for all: let each image keep its own.")
+    for mistake, sentence in (
+        (losses.argmax(axis=0), "the loss alone decides: a restart that fools comes first."),
+        (fooled.argmax(axis=0), "the first success is taken: take that of the highest loss."),
+        (among.argmax(axis=0), "where no restart fools, keep the highest loss."),
+    ):
+        expect(not np.array_equal(found, mistake), sentence)
+    right = np.where(fooled.any(axis=0), among, losses).argmax(axis=0)
+    n = int((found != right).sum())
+    expect(n == 0, f"for {n} of 80 images another restart is to be kept.")
