@@ -1,0 +1,63 @@
+"""Shows on a page what a cell of a chapter put out in this build.
+
+    ```{chapter-output} notebooks/05_pgd found
+    ```
+
+names the chapter and the id of the cell. The output is taken over as it stands in the chapter:
+figures with their alternative text, tables, sentences.
+"""
+
+import json
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.errors import ExtensionError
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.docutils import SphinxDirective
+
+
+class chapter_output(nodes.General, nodes.Element):
+    """Stands in for the output until all chapters have been executed."""
+
+
+class ChapterOutput(SphinxDirective):
+    """The directive: the chapter's name, and the id of one of its code cells."""
+
+    required_arguments = 2
+
+    def run(self):
+        """Leave a mark in the page."""
+        chapter, cell = self.arguments
+        return [chapter_output(chapter=chapter, cell=cell)]
+
+
+class FillIn(SphinxPostTransform):
+    """Puts the outputs in their places, before myst-nb chooses between their formats."""
+
+    default_priority = 1
+
+    def run(self):
+        """Replace each mark of this page."""
+        for mark in list(self.document.findall(chapter_output)):
+            notebook = Path(self.env.doc2path(mark["chapter"]))
+            ids = [cell["id"] for cell in json.loads(notebook.read_text("utf-8"))["cells"]]
+            if mark["cell"] not in ids:
+                raise ExtensionError(f"{notebook.name} has no cell {mark['cell']!r}")
+            index = ids.index(mark["cell"])
+            mark.replace_self(
+                [
+                    output.deepcopy()
+                    for cell in self.env.get_doctree(mark["chapter"]).findall(nodes.container)
+                    if cell.get("nb_element") == "cell_code" and cell["cell_index"] == index
+                    for output in cell.children
+                    if output.get("nb_element") == "cell_code_output"
+                ]
+            )
+
+
+def setup(app):
+    """Tell Sphinx about it."""
+    app.add_node(chapter_output)
+    app.add_directive("chapter-output", ChapterOutput)
+    app.add_post_transform(FillIn)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,23 @@
+"""Shows on a page what `make results` has computed, and says so if it is out of date."""
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+from results import page
+
+
+class Headline(SphinxDirective):
+    """The directive `headline`, without arguments."""
+
+    def run(self):
+        """Return the table, where it comes from, and whether it is out of date."""
+        text = page.markdown(page.load())
+        content = nodes.container()
+        self.state.nested_parse(text.splitlines(), self.content_offset, content)
+        return content.children
+
+
+def setup(app):
+    """Tell Sphinx about it."""
+    app.add_directive("headline", Headline)
+    return {"parallel_read_safe": True}
