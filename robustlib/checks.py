@@ -79,14 +79,15 @@ def check_labels(
             f"labels must be a NumPy or JAX array of integers [N], but got a "
             f"{type(labels).__name__}: convert them with numpy.asarray."
         )
-    if len(shape) == 2 and shape[0] == images.shape[0]:
+    if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
             f"labels must be class numbers [N], but have the shape {shape}, as one-hot labels do: "
             "take labels.argmax(axis=1)."
         )
     if len(shape) != 1:
         raise ValueError(
-            f"labels must have the shape [N], but have {shape}: pass one class number an image."
+            f"labels must have the shape [N], but have {shape}: pass one class number an image, "
+            "such as labels[:, 0] of a column."
         )
     if not jnp.issubdtype(dtype, jnp.integer):
         raise TypeError(
@@ -144,20 +145,23 @@ def check_logits(logits_fn: Any, images: Any) -> int:
     return shape[1]
 
 
-def check_threat(threat: Any, image_shape: tuple[int, ...]) -> None:
-    """Raise unless epsilon is one number in [0, the largest that the pixel box allows]."""
-    epsilon = getattr(threat, "epsilon", None)
-    if epsilon is None:
+def check_threat(threat: Any, image_shape: tuple[int, ...], *, wait: bool = True) -> None:
+    """Raise unless epsilon is one number in [0, the largest that the pixel box allows].
+
+    The value of an epsilon on the device is looked at only if `wait`.
+    """
+    if not hasattr(threat, "largest_epsilon"):
         raise TypeError(
             f"threat must be a threat model such as Linf(0.1), but is a {type(threat).__name__}: "
             "wrap epsilon in Linf or L2."
         )
+    epsilon = threat.epsilon
     if np.shape(epsilon) != ():
         raise ValueError(
             f"epsilon must be one number, but has the shape {np.shape(epsilon)}: "
             "call once for each epsilon."
         )
-    if not is_traced(epsilon):
+    if not is_traced(epsilon) and (wait or not isinstance(epsilon, jax.Array)):
         check_epsilon(float(epsilon), threat.largest_epsilon(image_shape), threat.name)
 
 

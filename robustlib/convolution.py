@@ -103,33 +103,33 @@ def _general_backward(strides, padding, saved, gradient):
 
 def _general_image_gradient(image_shape, kernel, gradient, strides, padding):
     """Spread the gradient out by the stride, and convolve it with the turned kernel."""
-    sizes = zip(
-        image_shape[1:3], kernel.shape[:2], gradient.shape[1:3], strides, padding, strict=True
-    )
     pads = [
         (kernel_size - 1 - low, size + low - ((out - 1) * stride + 1))
-        for size, kernel_size, out, stride, (low, _) in sizes
+        for size, kernel_size, out, stride, (low, _) in _sizes(
+            image_shape, kernel.shape, gradient, strides, padding
+        )
     ]
     return _conv(gradient, _turned(kernel), (1, 1), pads, lhs_dilation=strides)
 
 
 def _general_kernel_gradient(images, kernel_shape, gradient, strides, padding):
     """Correlate images with the gradient: the batch is summed over, as channels usually are."""
-    sizes = zip(
-        images.shape[1:3], kernel_shape[:2], gradient.shape[1:3], strides, padding, strict=True
-    )
     pads = [
         (low, kernel_size + (out - 1) * stride - size - low)
-        for size, kernel_size, out, stride, (low, _) in sizes
+        for size, kernel_size, out, stride, (low, _) in _sizes(
+            images.shape, kernel_shape, gradient, strides, padding
+        )
     ]
     images = images.transpose(3, 1, 2, 0)  # [C, H, W, N]
     gradient = gradient.transpose(1, 2, 0, 3)  # [H', W', N, O]
     return _conv(images, gradient, (1, 1), pads, rhs_dilation=strides).transpose(1, 2, 0, 3)
 
 
-def _sizes(image_shape, gradient, strides, padding):
-    """Return (axis, input size, output size, stride, (low, high) padding) for height and width."""
-    return zip((0, 1), image_shape[1:3], gradient.shape[1:3], strides, padding, strict=True)
+def _sizes(image_shape, kernel_shape, gradient, strides, padding):
+    """Return input, kernel and output size, stride and padding, of height and of width."""
+    return zip(
+        image_shape[1:3], kernel_shape[:2], gradient.shape[1:3], strides, padding, strict=True
+    )
 
 
 _general = jax.custom_vjp(lambda *args: _general_forward(*args)[0], nondiff_argnums=(2, 3))

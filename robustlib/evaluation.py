@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from robustlib import attacks, checks, sanity
@@ -65,9 +64,9 @@ def robust_accuracy(
     Raises:
         TypeError, ValueError: an argument is of the wrong type, shape or range.
     """
-    logits_fn = _checked(logits_fn, split, threat)
+    logits_fn, chosen = _checked(logits_fn, split, threat, key), _checked_attacks(attacks)
     correct = predictions(logits_fn, split.images) == split.labels
-    for attack in _checked_attacks(attacks).values():
+    for attack in chosen.values():
         broken, _ = broken_by(attack, logits_fn, split, threat, key)
         correct &= ~broken
     return float(correct.mean())
@@ -100,8 +99,7 @@ def evaluate_robustness(
     Raises:
         TypeError, ValueError: an argument is of the wrong type, shape or range.
     """
-    logits_fn = _checked(logits_fn, split, threat)
-    chosen = _checked_attacks(attacks)
+    logits_fn, chosen = _checked(logits_fn, split, threat, key), _checked_attacks(attacks)
     start = time.perf_counter()
     logits = predictions(logits_fn, split.images, of=lambda logits: logits)
     clean = logits.argmax(axis=1) == split.labels
@@ -133,11 +131,20 @@ def evaluate_robustness(
         seconds=time.perf_counter() - start,
         baseline=None if baseline is None else baseline.robust_accuracy,
     )
+    few = sanity.sample(split)
+    box = type(threat)(threat.largest_epsilon(split.images.shape))
+    at_whole_box = {
+        name: robust_accuracy(logits_fn, few, box, key, attacks=tried)
+        for name, tried in (
+            ("the attacks together leave", chosen),
+            ("gradient ascent from the images leaves", {"ascent": sanity.ascent}),
+        )
+    }
     flags = [
         *sanity.flag_outputs(logits),
         *sanity.flag_gradients(logits_fn, split),
         *sanity.flag_weak_pgd(results),
-        *sanity.flag_whole_box(logits_fn, split, threat, key, logits.shape[1]),
+        *sanity.flag_whole_box(at_whole_box, len(few.labels), logits.shape[1]),
         *sanity.flag_outside(outside),
         *sanity.flag_baseline(report, baseline),
     ]
@@ -161,7 +168,7 @@ def broken_by(attack, logits_fn, split, threat, key) -> tuple[np.ndarray, np.nda
             inside ball and box.
         outside: bool [N], where the attack's image is outside ball or box. It is not counted.
     """
-    keys = checks.fold_in_all(key, jnp.arange(len(split.labels)))
+    keys = checks.example_keys(key, len(split.labels))
     broken, outside = [], []
     for images, labels, batch_keys, n in zip(
         *([part for part, _ in _padded(array)] for array in (split.images, split.labels, keys)),
@@ -202,13 +209,14 @@ def steps_and_restarts(attack: Attack) -> tuple[int, int]:
     )
 
 
-def _checked(logits_fn, split, threat=None):
+def _checked(logits_fn, split, threat=None, key=None):
     checks.check_images(split.images)
     logits_fn = as_logits_fn(logits_fn)
     classes = checks.check_logits(logits_fn, split.images)
     checks.check_labels(split.labels, split.images, classes=classes)
     if threat is not None:
         checks.check_threat(threat, split.images.shape)
+        checks.example_keys(key, len(split.labels))
     return logits_fn
 
 

@@ -15,6 +15,7 @@ from jax import lax
 from tqdm import tqdm
 
 from robustlib import checks
+from robustlib.logits import logits_fn
 from robustlib.training import MinMax, Objective, Standard, counted_on_device
 
 _CHUNK_SECONDS = 1.0
@@ -93,7 +94,7 @@ def fit(
     Raises:
         TypeError, ValueError: an argument is of the wrong type, shape or range.
     """
-    _check_fit(split, objective, epochs, batch_size)
+    _check_fit(state, split, objective, epochs, batch_size)
     steps_per_epoch = len(split.labels) // batch_size
     total, done = epochs * steps_per_epoch, 0
     order_key, attack_key = jax.random.split(key)
@@ -128,7 +129,7 @@ def fit(
     )
 
 
-def _check_fit(split, objective, epochs, batch_size):
+def _check_fit(state, split, objective, epochs, batch_size):
     if not isinstance(objective, Objective):
         raise TypeError(
             f"objective must be Standard(), Mixed(...) or MinMax(...), but is {objective!r}: "
@@ -138,7 +139,8 @@ def _check_fit(split, objective, epochs, batch_size):
         if not isinstance(number, int | np.integer) or number < 1:
             raise ValueError(f"{name} must be a whole number from 1, but is {number}: raise it.")
     checks.check_images(split.images)
-    checks.check_labels(split.labels, split.images)
+    classes = checks.check_logits(logits_fn(state), split.images)
+    checks.check_labels(split.labels, split.images, classes=classes)
     if batch_size > len(split.labels):
         raise ValueError(
             f"batch_size must be at most the {len(split.labels)} examples of the split, but is "

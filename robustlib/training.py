@@ -222,8 +222,8 @@ def _step(state, batch, objective, key):
 def _checked_step(state, batch, objective, key):
     """Take one step, checking what can be checked without waiting for the device."""
     checks.check_batch(batch, values=False)
-    if not isinstance(objective, Standard) and not isinstance(objective.threat.epsilon, jax.Array):
-        checks.check_threat(objective.threat, batch["image"].shape)
+    if not isinstance(objective, Standard):
+        checks.check_threat(objective.threat, batch["image"].shape, wait=False)
     return _step(counted_on_device(state), batch, objective, key)
 
 
