@@ -40,7 +40,8 @@ ARROWS = {
     "sanity": "checks losses logits threat attacks report",
     "evaluation": "checks losses logits threat attacks report sanity",
     "verdicts": "",
-    "exercises": "verdicts checks losses logits threat attacks training fitting models",
+    "exercises_training": "verdicts checks losses logits threat attacks training fitting models",
+    "exercises": "verdicts checks losses logits threat attacks models exercises_training",
 }
 # Libraries that stay in their rooms; those in LAZY are imported only inside functions.
 HOMES = {

@@ -1,0 +1,185 @@
+"""Checkers for the exercises of the chapters that train: see `robustlib.exercises`."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from robustlib.attacks import fgsm
+from robustlib.fitting import create_state
+from robustlib.logits import logits_fn
+from robustlib.models import MLP
+from robustlib.threat import Linf
+from robustlib.training import Mixed
+from robustlib.verdicts import array_of, call, checker, expect
+
+# ---- chapter 4 ---
+
+
+def _vector(tree):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+@checker(right="the weighted gradients, from one clean and one adversarial pass.")
+def check_mixed_gradients(answer, rng):
+    """Check the gradients of the mixed loss, and that the network runs twice for them."""
+    images, labels = jnp.asarray(rng.random((6, 5, 5, 1)), jnp.float32), rng.integers(3, size=6)
+    key, batch = jax.random.key(rng.integers(2**31)), {"image": images, "label": labels}
+    state, passes = create_state(MLP(classes=3, hidden=(12,)), key, images), []
+    epsilon, weight = float(rng.uniform(0.1, 0.3)), float(rng.uniform(0.6, 0.9))
+
+    def counted(variables, images):
+        passes.append(images)
+        return state.apply_fn(variables, images)
+
+    result = call(answer, state.replace(apply_fn=counted), batch, epsilon, weight)
+    alike = jax.tree.map(np.shape, result) == jax.tree.map(np.shape, state.params)
+    expect(alike, "return the gradients alone, in the structure of state.params.")
+    found = _vector(result)
+    c, a = (_vector(Mixed(epsilon, w)(state, batch, key, 1.0)[1]) for w in (0.0, 1.0))
+    for mistake, sentence in (
+        (weight * c + (1 - weight) * a, "the shares are swapped: weight is the adversarial one's."),
+        ((c + a) / 2, "these are two halves: use weight."),
+        (6 * ((1 - weight) * c + weight * a), "this is the sum over the batch: return the mean."),
+        (6 * (1 - weight) * c + weight * a, "the clean half is a sum, the other one a mean."),
+        (c, "these are the clean gradients: where are the attacked images?"),
+        (a, "these are the adversarial gradients: where are the clean images?"),
+    ):
+        expect(not np.allclose(found, mistake, rtol=1e-3, atol=1e-5), sentence)
+    sentence = "these gradients are not ours: is the attacked image made in one step, and clipped?"
+    expect(np.allclose(found, (1 - weight) * c + weight * a, rtol=1e-3, atol=1e-5), sentence)
+    sentence = f"the gradients are right, but the network ran {len(passes)} times: twice is enough."
+    expect(len(passes) == 2, sentence)
+
+
+@checker(right="an image counts only while every step so far has left it standing.")
+def check_honest_curve(answer, rng):
+    """Check the accuracies [E] of survived [E, N], the best attack so far taken image by image."""
+    shares = rng.uniform(0.5, 0.95, 6)
+    survived = rng.random((6, 300)) < shares[:, None]
+    found, means = array_of(call(answer, survived), (6,)), survived.mean(axis=1)
+    for mistake, sentence in (
+        (means, "these are the accuracies at each single step: who may do more, can do more."),
+        (np.minimum.accumulate(means), "you took the lowest average: follow each image by itself."),
+        (np.logical_or.accumulate(survived).mean(axis=1), "one survived step is not enough: all."),
+        (
+            np.logical_and.accumulate(survived[::-1]).mean(axis=1)[::-1],
+            "you went from the largest epsilon down: only steps up to epsilon are allowed.",
+        ),
+    ):
+        expect(not np.allclose(found, mistake), sentence)
+    right = np.logical_and.accumulate(survived).mean(axis=1)
+    sentence = f"{found[2]:.3f} was given at the third epsilon, where {right[2]:.3f} was expected."
+    expect(np.allclose(found, right), sentence)
+
+
+class _Images(NamedTuple):
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def _marked_images(rng, n):
+    """Return images [n, 8, 8, 1] with a strong mark, wrong in a tenth, and a faint sure tint."""
+    labels = rng.integers(2, size=n).astype(np.int32)
+    signs = (2 * labels - 1)[:, None, None, None]
+    images = 0.5 + 0.06 * signs + rng.normal(scale=0.03, size=(n, 8, 8, 1))
+    marks = signs * np.where(rng.random(signs.shape) < 0.1, -1, 1)
+    images[:, :4, :4] += 0.34 * marks
+    return _Images(np.clip(images, 0, 1).astype(np.float32), labels)
+
+
+@checker(right="it learns the clean images, and FGSM at the epsilon given does not undo it.")
+def check_mixed_training(answer, rng):
+    """Check train(split, epsilon) -> state, on images with a robust and a brittle feature."""
+    split, (images, labels) = _marked_images(rng, 4096), _marked_images(rng, 500)
+    state = call(answer, split, 0.25)
+    sentence = f"a {type(state).__name__} was returned: return the state, with its params."
+    expect(hasattr(state, "params") and hasattr(state, "apply_fn"), sentence)
+    model = logits_fn(state)
+    clean = float((model(images).argmax(axis=1) == labels).mean())
+    expect(clean > 0.75, f"it reads {clean:.0%} of clean images: is this the state after training?")
+    other = call(answer, split, 0.02)
+    same = np.array_equal(_vector(other.params), _vector(state.params))
+    expect(not same, "epsilon plays no part: 0.02 and 0.25 give the same parameters.")
+    robust = float((model(fgsm(model, images, labels, Linf(0.25))).argmax(axis=1) == labels).mean())
+    sentence = f"{clean:.0%} are read correctly, but {robust:.0%} under FGSM at the epsilon given."
+    expect(robust > 0.75, sentence)
+
+
+# ---- chapter 5 ---
+
+
+@checker(right="it is allowed, and nothing allowed is nearer.")
+def check_projection(answer, rng):
+    """Check the projection of points [N, H, W, C] on the l-inf ball of images, met with the box."""
+    images, epsilon = rng.random((4, 5, 5, 1)), float(rng.uniform(0.1, 0.3))
+    delta = rng.normal(scale=2 * epsilon, size=images.shape)
+    found = array_of(call(answer, images, images + delta, epsilon), images.shape)
+    ball, box = np.clip(delta, -epsilon, epsilon) + images, np.clip(images + delta, 0, 1)
+    for mistake, sentence in (
+        (images + delta, "these are the points that were given: move them."),
+        (ball, "pixels leave [0, 1]: clip to the box as well."),
+        (box, "pixels leave the ball: clip to images ± epsilon as well."),
+    ):
+        expect(not np.allclose(found, mistake, atol=1e-5), sentence)
+    outside = np.abs(found - images).max() - epsilon
+    expect(outside < 1e-5, f"a pixel leaves the ball by {outside:.2f}.")
+    expect(found.min() > -1e-5 and found.max() < 1 + 1e-5, "a pixel leaves [0, 1].")
+    sentence = "these points are allowed, but others are nearer: treat each pixel by itself."
+    expect(np.allclose(found, np.clip(ball, 0, 1), atol=1e-5), sentence)
+
+
+@checker(right="it climbs, and comes back into ball and box at every step.")
+def check_pgd_loop(answer, rng):
+    """Check the last point of PGD in l-inf, from a gradient, images, a start and four numbers."""
+    images, target = rng.random((8, 5, 5, 1)), rng.uniform(-0.5, 1.5, (8, 5, 5, 1))
+    epsilon = float(rng.uniform(0.1, 0.2))
+    start = np.clip(images + rng.uniform(-epsilon, epsilon, images.shape), 0, 1)
+    step_size, steps = 1.3 * epsilon, int(rng.integers(5, 9))
+
+    def loop(project, start=start, direction=np.sign, steps=steps):
+        points = start
+        for _ in range(steps):
+            points = project(points + step_size * direction(target - points), points)
+        return points
+
+    def both(points, centre=images):
+        return np.clip(np.clip(points, centre - epsilon, centre + epsilon), 0, 1)
+
+    arguments = (lambda points: target - points), images, start, epsilon, step_size, steps
+    found = array_of(call(answer, *arguments), images.shape)
+    for mistake, sentence in (
+        (loop(lambda new, _: np.clip(new, 0, 1)), "it leaves the ball: clip to images ± epsilon."),
+        (loop(both), "the ball moves along with the point: its centre is always the image."),
+        (both(loop(lambda new, _: new)), "project after every step, not once at the end."),
+        (
+            loop(lambda new, _: np.clip(new, images - epsilon, images + epsilon)),
+            "clip to [0, 1] too.",
+        ),
+        (loop(lambda new, _: both(new), images), "begin at the start that is given."),
+        (loop(lambda new, _: both(new), direction=lambda g: -np.sign(g)), "it goes downhill."),
+        (loop(lambda new, _: both(new), direction=lambda g: g), "in l-inf, take the sign."),
+        (loop(lambda new, _: both(new), steps=1), f"it took one step of {steps}."),
+    ):
+        expect(not np.allclose(found, mistake, atol=1e-5), sentence)
+    wrong = np.abs(found - loop(lambda new, _: both(new))).max(axis=(1, 2, 3)) > 1e-4
+    expect(not wrong.any(), f"{wrong.sum()} of 8 images end elsewhere: does each step follow on?")
+
+
+@checker(right="success comes first, and the loss decides among equals.")
+def check_best_restart(answer, rng):
+    """Check the restarts to keep, int [N], of fooled, bool [R, N], and losses [R, N]."""
+    fooled, losses = rng.random((6, 80)) < rng.choice([0, 0.4], 80), rng.normal(size=(6, 80))
+    found = array_of(call(answer, fooled, losses), (80,))
+    among = np.where(fooled, losses, -np.inf)
+    expect(len(set(found)) > 1, "one restart for all: let each image keep its own.")
+    for mistake, sentence in (
+        (losses.argmax(axis=0), "the loss alone decides: a restart that fools comes first."),
+        (fooled.argmax(axis=0), "the first success is taken: take that of the highest loss."),
+        (among.argmax(axis=0), "where no restart fools, keep the highest loss."),
+    ):
+        expect(not np.array_equal(found, mistake), sentence)
+    right = np.where(fooled.any(axis=0), among, losses).argmax(axis=0)
+    n = int((found != right).sum())
+    expect(n == 0, f"for {n} of 80 images another restart is to be kept.")
