@@ -49,6 +49,7 @@ env: .venv/complete  ## make .venv (PYTHON=/path/to/python3.12 to choose the Pyt
 .venv-bench/complete: benchmarks/requirements.txt benchmarks/torch.txt
 	@PYTHON="$(PYTHON)" sh tools/make_venv.sh .venv-bench $<
 	@echo "[env] PyTorch, the build that pip finds for this machine: on Linux up to several GB."
+	@echo "[env] Of torchattacks pip will say that two needs are not met: benchmarks/overrides.txt."
 	@.venv-bench/bin/python -m pip install --quiet --requirement benchmarks/torch.txt
 	@touch $@
 
