@@ -11,7 +11,10 @@ class Headline(SphinxDirective):
 
     def run(self):
         """Return the table, where it comes from, and whether it is out of date."""
-        text = page.markdown(page.load())
+        try:
+            text = page.markdown(page.load())
+        except FileNotFoundError as missing:
+            text = str(missing)
         content = nodes.container()
         self.state.nested_parse(text.splitlines(), self.content_offset, content)
         return content.children
