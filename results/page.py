@@ -9,7 +9,7 @@ from robustlib.report import wilson_interval
 
 STORED = ROOT / "results" / "headline.json"
 README = ROOT / "README.md"
-COLUMNS = ("trained on", "in", "seed", "attacked", "clean", "robust", "95 % interval")
+BEFORE, AFTER = ("trained on", "in", "seed", "attacked", "clean"), ("robust", "95 % interval")
 
 
 def load() -> dict:
@@ -47,25 +47,28 @@ def markdown(stored: dict) -> str:
         "**Out of date:** the code or a recipe has changed since. `make results` computes this "
         "again.\n\n"
     )
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *(_cells(row) for row in stored["rows"])]
+    header = [*BEFORE, *stored["attacks"], *AFTER]
+    lines = [header, ["---"] * len(header), *(_cells(row) for row in stored["rows"])]
     rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
         f"{'' if is_current(stored) else old}{rows}\n\n"
-        f"Robust accuracy is that under {stored['attack']}, at {stored['threat']}, with Wilson's "
-        "interval. It is an upper bound: a stronger attack can only lower it. Computed by "
+        f"Each attack has 10 restarts, {stored['threat']}. Robust are the images that withstand "
+        "all attacks, with Wilson's interval. That is an upper bound: a stronger attack can only "
+        "lower it. Computed by "
         f"`{stored['command']}` on {stored['machine']}, {stored['date']}, commit "
         f"{stored['commit']}, with {versions}; kept in `results/headline.json`.\n"
     )
 
 
 def _cells(row):
-    low, high = wilson_interval(row["robust_correct"], row["images"])
+    n = row["images"]
+    low, high = wilson_interval(row["robust_correct"], n)
+    counts = (row["clean_correct"], *row["attacked_correct"], row["robust_correct"])
     return (
         f"`{row['trained_on']}`",
         f"{row['seconds']:.0f} s",
         str(row["seed"]),
-        f"all {row['images']:,} of `{row['tested_on']}`",
-        f"{row['clean_correct'] / row['images']:.2%}",
-        f"{row['robust_correct'] / row['images']:.2%}",
+        f"all {n:,} of `{row['tested_on']}`",
+        *(f"{count / n:.2%}" for count in counts),
         f"{low:.1%} to {high:.1%}",
     )
