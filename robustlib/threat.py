@@ -29,7 +29,17 @@ def _norm(rows: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.sum(rows**2, axis=1, keepdims=True))
 
 
-@jax.tree_util.register_dataclass
+def _pytree(cls):
+    """Register a threat model as a pytree with epsilon as its leaf.
+
+    Not with `register_dataclass`: in some versions of JAX two dataclasses with as many fields
+    compare equal as pytrees, and jitted code sometimes takes one for the other.
+    """
+    jax.tree_util.register_pytree_node(cls, lambda t: ((t.epsilon,), None), lambda _, e: cls(*e))
+    return cls
+
+
+@_pytree
 @dataclass(frozen=True)
 class Linf:
     """All images whose pixels each differ by at most epsilon: `max_i |delta_i| <= epsilon`.
@@ -73,7 +83,7 @@ class Linf:
         return _in_box(points) & (size <= float(self.epsilon) + checks.LINF_TOLERANCE)
 
 
-@jax.tree_util.register_dataclass
+@_pytree
 @dataclass(frozen=True)
 class L2:
     """All images at a Euclidean distance of at most epsilon: `sqrt(sum_i delta_i^2) <= epsilon`.
