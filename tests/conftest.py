@@ -1,0 +1,45 @@
+"""What the tests share: strict JAX, one trained network, a count of compilations."""
+
+import jax
+import optax
+import pytest
+
+import robustlib
+from tests.properties import Trained
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+_compilations = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, seconds, **_: _compilations.append(event) if "backend_compile" in event else None
+)
+
+
+@pytest.fixture
+def compilations():
+    """A function that returns how often anything was compiled in this process so far."""
+    return lambda: len(_compilations)
+
+
+@pytest.fixture(scope="session")
+def data():
+    return robustlib.load_dataset("mnist_small")
+
+
+@pytest.fixture(scope="session")
+def cnn(data):
+    """The small CNN after two epochs on mnist_small, and 1,000 test images."""
+    schedule = optax.warmup_cosine_decay_schedule(0.0, 2e-3, 60, 680, 4e-5)
+    state = robustlib.create_state(
+        robustlib.SmallCNN(), jax.random.key(0), data.train.images, optax.adam(schedule)
+    )
+    state = robustlib.fit(
+        state,
+        data.train,
+        robustlib.Standard(),
+        jax.random.key(1),
+        epochs=2,
+        batch_size=32,
+        progress=False,
+    ).state
+    return Trained(state, data.test.spread(1000))

@@ -1,0 +1,91 @@
+"""Slow answers in float64 NumPy, written without a look at how robustlib finds its own.
+
+Arrays are rows: one example a row, its pixels along the row.
+"""
+
+import numpy as np
+
+
+def steepest_value(points, gradients, radius, norm):
+    """Return the largest `<g, d>` over `|d| <= radius` with `points + d` in [0, 1], each row's.
+
+    For l-2 it is the minimum, over a multiplier m > 0, of the dual function
+    `max_d <g, d> - m / 2 (|d|^2 - radius^2)`, d in the box: an upper bound for every m, and tight
+    at the best. The dual is convex in log m only near its minimum, so a grid comes first.
+    """
+    lower, upper = -points, 1 - points
+    if norm == "l-inf":
+        corner = np.where(gradients > 0, np.minimum(upper, radius), np.maximum(lower, -radius))
+        return (gradients * corner).sum(axis=1)
+
+    def dual(log_m):  # log_m [N] -> [N]
+        m = np.exp(log_m)[:, None]
+        d = np.clip(gradients / m, lower, upper)
+        return (gradients * d - m / 2 * d**2).sum(axis=1) + m[:, 0] / 2 * radius**2
+
+    grid = np.linspace(-40, 40, 801)
+    values = np.stack([dual(np.full(len(points), log_m)) for log_m in grid])
+    best = grid[values.argmin(axis=0)]
+    left, right = best - 0.1, best + 0.1
+    for _ in range(80):
+        a, b = left + (right - left) / 3, right - (right - left) / 3
+        smaller = dual(a) < dual(b)
+        left, right = np.where(smaller, left, a), np.where(smaller, b, right)
+    corner = np.abs(gradients) * np.where(gradients > 0, upper, -lower)
+    return np.minimum(dual((left + right) / 2), corner.sum(axis=1))
+
+
+def nearest(images, points, epsilon, norm):
+    """Return the nearest point to each of `points` in ball and box: by Dykstra's algorithm."""
+
+    def into_ball(x):
+        delta = x - images
+        if norm == "l-inf":
+            return images + np.clip(delta, -epsilon, epsilon)
+        length = np.linalg.norm(delta, axis=1, keepdims=True)
+        return images + delta * np.minimum(1, epsilon / np.maximum(length, 1e-300))
+
+    x, p, q = points, np.zeros_like(points), np.zeros_like(points)
+    for _ in range(3000):
+        y = into_ball(x + p)
+        p = x + p - y
+        new = np.clip(y + q, 0, 1)
+        q = y + q - new
+        if np.abs(new - x).max() < 1e-12:
+            break
+        x = new
+    return new
+
+
+def plain_pgd(gradient, loss, fools, images, starts, epsilon, step_size, steps):
+    """l-inf PGD with one Python loop for each thing that is repeated.
+
+    Args:
+        gradient: points [N, ...] -> gradients of the loss.
+        loss: points [N, ...] -> losses [N].
+        fools: points [N, ...] -> bool [N].
+        images: [N, ...].
+        starts: one [N, ...] a restart.
+        epsilon: the radius.
+        step_size: in the same units.
+        steps: steps a restart.
+
+    Returns:
+        points [N, ...], fooled [N].
+    """
+    answer, answer_loss = images.copy(), np.full(len(images), -np.inf)
+    fooled = np.zeros(len(images), bool)
+    for start in starts:
+        points, before = start, fooled.copy()
+        for step in range(steps + 1):
+            losses, success = loss(points), fools(points)
+            for i in range(len(images)):
+                if before[i]:
+                    continue  # an earlier restart has fooled it
+                if (success[i], losses[i]) > (fooled[i], answer_loss[i]):
+                    answer[i], fooled[i], answer_loss[i] = points[i], success[i], losses[i]
+            if step < steps:
+                moved = points + np.float32(step_size) * np.sign(gradient(points))
+                points = np.clip(moved, images - np.float32(epsilon), images + np.float32(epsilon))
+                points = np.clip(points, 0, 1)
+    return answer, fooled

@@ -1,0 +1,377 @@
+"""What must hold of robustlib, as functions that any copy of it can be put through.
+
+The ordinary tests call them on robustlib itself, and `test_mutations.py` on copies that were broken
+on purpose. Each takes the library and, where it needs one, a trained network.
+"""
+
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import robustlib
+from tests import oracles
+
+
+class Trained(NamedTuple):
+    """A trained state, and test images that it was not trained on."""
+
+    state: Any
+    split: Any
+
+
+cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+
+
+def confidence(logits, labels):
+    """A loss at odds with success: it is high where the model is right, and sure of it.
+
+    An attack that goes by the loss alone then throws its successes away.
+    """
+    return -robustlib.margin(logits, labels)
+
+
+def first(cnn, n):
+    images, labels = cnn.split.images, cnn.split.labels
+    index = np.arange(n) * len(labels) // n
+    return images[index], labels[index]
+
+
+def wrong(f, images, labels):
+    return np.asarray(_forward(f, images)).argmax(axis=1) != labels
+
+
+_forward = jax.jit(lambda f, images: f(images))
+_gradient = jax.jit(
+    lambda f, images, labels, loss: jax.grad(lambda x: loss(f(x), labels).sum())(images),
+    static_argnums=3,
+)
+
+
+# ---- attacks ------------------------------------------------------------------------------------
+
+
+def fgsm_is_its_formula(lib, cnn):
+    f, (images, labels) = lib.logits_fn(cnn.state), first(cnn, 200)
+    gradient = np.asarray(_gradient(f, images, labels, cross_entropy))
+    expected = np.clip(images + np.float32(0.1) * np.sign(gradient), 0, 1)
+    found = np.asarray(lib.fgsm(f, images, labels, lib.Linf(0.1)))
+    assert (np.abs(found - expected) > 1e-6).mean() <= 1e-4  # a sign where rounding decides
+    assert wrong(f, found, labels).mean() > wrong(f, images, labels).mean() + 0.2
+
+
+def pgd_stays_in_ball_and_box(lib, cnn):
+    f, (images, labels) = lib.logits_fn(cnn.state), first(cnn, 200)
+    for threat in (lib.Linf(0.1), lib.L2(1.5)):
+        found = lib.pgd(f, images, labels, threat, jax.random.key(0), steps=5)
+        assert threat.contains(images, found).all()
+
+
+def pgd_is_a_plain_loop(lib, cnn, loss=confidence, epsilon=0.3):
+    f, (images, labels) = lib.logits_fn(cnn.state), first(cnn, 200)
+    steps, step_size, restarts = 3, epsilon / 3, 4
+    keys = [jax.random.fold_in(jax.random.key(3), i) for i in range(len(images))]
+    starts = [
+        np.asarray(
+            lib.Linf(epsilon).sample(
+                images, jnp.stack([jax.random.fold_in(key, restart) for key in keys])
+            )
+        )
+        for restart in range(restarts)
+    ]
+    expected, fooled = oracles.plain_pgd(
+        lambda points: np.asarray(_gradient(f, points, labels, loss)),
+        lambda points: np.asarray(loss(_forward(f, points), labels)),
+        lambda points: wrong(f, points, labels),
+        images,
+        starts,
+        epsilon,
+        step_size,
+        steps,
+    )
+    found = lib.pgd(
+        f,
+        images,
+        labels,
+        lib.Linf(epsilon),
+        jax.random.key(3),
+        steps=steps,
+        step_size=step_size,
+        restarts=restarts,
+        loss=loss,
+    )
+    by_chance = wrong(f, starts[0], labels)
+    assert by_chance.sum() < fooled.sum() < 0.9 * len(labels)
+    differs = (np.abs(np.asarray(found) - expected) > 1e-6).any(axis=(1, 2, 3))
+    print(f"{fooled.sum()} of {len(labels)} fooled, {differs.sum()} images differ")
+    assert (wrong(f, found, labels) != fooled).mean() <= 0.001
+    assert differs.mean() <= 0.01  # a sign where rounding decides
+
+
+def restarts_never_lose_an_example(lib, cnn):
+    f, (images, labels) = lib.logits_fn(cnn.state), first(cnn, 200)
+    fooled = [np.zeros(len(images), bool)]
+    for restarts in (1, 2, 4, 8):
+        found = lib.pgd(
+            f,
+            images,
+            labels,
+            lib.Linf(0.3),
+            jax.random.key(3),
+            steps=3,
+            restarts=restarts,
+            loss=confidence,
+        )
+        fooled.append(wrong(f, found, labels))
+        assert (fooled[-1] | ~fooled[-2]).all()
+    assert fooled[-1].sum() > fooled[1].sum()
+
+
+def a_targeted_attack_reaches_its_class(lib, cnn):
+    f, (images, labels) = lib.logits_fn(cnn.state), first(cnn, 200)
+    targets = (labels + 1) % 10
+    found = lib.pgd(f, images, targets, lib.Linf(0.3), jax.random.key(0), steps=20, targeted=True)
+    assert (~wrong(f, found, targets)).mean() > 0.9
+
+
+def signs_survive_confidence_and_company(lib, cnn):
+    """Logits times 20 and a batch of 1,000: divided by N, small gradients vanish in float32."""
+    images, labels = cnn.split.images, cnn.split.labels
+    f = lib.logits_fn(_twenty_times, lib.logits_fn(cnn.state))
+    gradient = np.asarray(_gradient(f, images, labels, cross_entropy))
+    expected = np.clip(images + np.float32(0.1) * np.sign(gradient), 0, 1)
+    found = np.asarray(lib.fgsm(f, images, labels, lib.Linf(0.1)))
+    assert (np.abs(found - expected) > 1e-6).mean() <= 1e-4
+
+
+def _twenty_times(f, images):
+    return 20 * f(images)
+
+
+# ---- threat models ------------------------------------------------------------------------------
+
+
+project = jax.jit(lambda threat, images, points: threat.project(images, points))
+steepest = jax.jit(lambda threat, points, g, size: threat.steepest(points, g, size))
+
+
+def threat_cases(threat, shape, rng):
+    """Return images, points [N, ...] and a name each: where the point lies, what meets the box."""
+    images, points, names = [], [], []
+    for where, size in (("inside", 0.5), ("on", 1.0), ("outside", 3.0)):
+        for box in ("none", "some", "all"):
+            direction = rng.normal(size=shape)
+            middle, corner = np.full(shape, 0.5), (direction > 0).astype(float)
+            image = {
+                "none": middle,
+                "some": np.where(rng.random(shape) < 0.5, middle, corner),
+                "all": corner,
+            }[box]
+            length = (
+                np.abs(direction).max() if threat.name == "l-inf" else np.linalg.norm(direction)
+            )
+            images.append(image)
+            points.append(image + direction / length * size * float(threat.epsilon))
+            names.append(f"{where} the ball, box met by {box}")
+    return np.float32(images), np.float32(points), names
+
+
+def projection_is_nearest(lib, shape=(5, 4, 3)):
+    for threat in (lib.Linf(0.15), lib.L2(0.15)):
+        images, points, names = threat_cases(threat, shape, np.random.default_rng(0))
+        found = np.asarray(project(threat, images, points))
+        rows = [np.float64(a).reshape(len(names), -1) for a in (images, points, found)]
+        nearest = oracles.nearest(rows[0], rows[1], 0.15, threat.name)
+        for name, mine, best in zip(names, rows[2], nearest, strict=True):
+            assert np.abs(mine - best).max() < 1e-5, (threat.name, name)
+        assert threat.contains(images, found).all()
+        again = np.asarray(project(threat, images, found))
+        assert np.abs(again - found).max() < 1e-6
+        inside = threat.contains(images, points)
+        np.testing.assert_allclose(found[inside], points[inside], atol=1e-6)
+
+
+def steepest_step_is_optimal(lib, shape=(5, 4, 3), scale=1.0):
+    for threat in (lib.Linf(0.15), lib.L2(0.15)):
+        for step_size in (0.05, 0.6, 4.0):
+            points, gradients, names = threat_cases(threat, shape, np.random.default_rng(1))
+            gradients = gradients - points
+            points = np.clip(points, 0, 1)
+            moved = np.asarray(steepest(threat, points, gradients * np.float32(scale), step_size))
+            assert type(threat)(step_size).contains(points, moved).all(), threat.name
+            rows = [np.float64(a).reshape(len(names), -1) for a in (points, gradients, moved)]
+            best = oracles.steepest_value(rows[0], rows[1], step_size, threat.name)
+            gained = (rows[1] * (rows[2] - rows[0])).sum(axis=1)
+            largest = np.abs(rows[1]).sum(axis=1)
+            for name, gain, value, of in zip(names, gained, best, largest, strict=True):
+                assert gain >= value * (1 - 1e-4) - 1e-7 * of, (threat.name, name, step_size)
+
+
+# ---- training -----------------------------------------------------------------------------------
+
+
+def textbook_fgsm_attack(state, batch, epsilon=0.1):
+    """The textbook's listing, as it stands there."""
+
+    def loss_fn(image):
+        logits = state.apply_fn({"params": state.params}, image)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]).mean()
+
+    gradient = jax.grad(loss_fn)(batch["image"])
+    return jnp.clip(batch["image"] + epsilon * jnp.sign(gradient), 0.0, 1.0)
+
+
+def textbook_train_step(state, batch, epsilon=0.1, weight=0.5):
+    """The textbook's listing, three passes; its weight is a half."""
+    adversarial = textbook_fgsm_attack(state, batch, epsilon)
+
+    def loss_fn(params):
+        clean_logits = state.apply_fn({"params": params}, batch["image"])
+        adversarial_logits = state.apply_fn({"params": params}, adversarial)
+        clean = cross_entropy(clean_logits, batch["label"]).mean()
+        return (1 - weight) * clean + weight * cross_entropy(
+            adversarial_logits, batch["label"]
+        ).mean()
+
+    return state.apply_gradients(grads=jax.grad(loss_fn)(state.params))
+
+
+def gradient_of(step, state, *args, **kwargs):
+    """Return the gradient before the optimiser: what a step of plain descent of length 1 takes."""
+    plain = type(state).create(apply_fn=state.apply_fn, params=state.params, tx=DESCENT)
+    plain = plain.replace(step=jnp.zeros((), jnp.int32))
+    after = step(plain, *args, **kwargs)
+    return jax.tree.map(lambda a, b: np.asarray(a, np.float64) - b, plain.params, after.params)
+
+
+DESCENT = optax.sgd(1.0)
+_textbook_step = jax.jit(textbook_train_step)
+
+
+def relative_difference(a, b):
+    """Return `|a - b| / |b|` over all parameters, in l-2."""
+    a, b = (np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)]) for tree in (a, b))
+    return np.linalg.norm(a - b) / np.linalg.norm(b)
+
+
+def adversarial_step_is_the_textbooks(lib, cnn):
+    """To 1e-5 where the batch size is a power of two, so that the mean's gradient is exact.
+
+    Elsewhere rounding decides a few signs, in pixels whose gradient is 1e-9 of a typical one.
+    """
+    images, labels = first(cnn, 128)
+    batch = {"image": images, "label": labels}
+    for epsilon, weight in ((0.1, 0.5), (0.3, 0.2)):
+        found = gradient_of(lib.adversarial_train_step, cnn.state, batch, epsilon, weight=weight)
+        expected = gradient_of(_textbook_step, cnn.state, batch, epsilon, weight)
+        difference = relative_difference(found, expected)
+        print(f"epsilon {epsilon}, weight {weight}: gradients differ by {difference:.1e}")
+        assert difference < 1e-5
+
+
+def minmax_holds_its_images_constant(lib, cnn, state=None):
+    """In l-2, where the attack's own derivative is not zero; by default on a perceptron."""
+    images, labels = first(cnn, 32)
+    state = state or lib.create_state(lib.MLP(hidden=(32,)), jax.random.key(0), images)
+    threat, key = lib.L2(1.5), jax.random.key(5)
+    keys = jnp.stack([jax.random.fold_in(key, i) for i in range(len(images))])
+    start = threat.sample(images, keys)
+
+    def attacked(params):
+        f = partial(state.apply_fn, {"params": params})
+        gradient = jax.grad(lambda x: cross_entropy(f(x), labels).sum())(start)
+        return threat.project(images, threat.steepest(start, gradient, 2.5 * threat.epsilon))
+
+    def loss(params, points):
+        logits = state.apply_fn({"params": params}, points)
+        return cross_entropy(logits, labels).mean()
+
+    @jax.jit
+    def step(state, key):
+        batch = {"image": images, "label": labels}
+        return lib.MinMax(threat, steps=1)(state, batch, key, progress=1.0)[1]
+
+    params, found = state.params, step(state, key)
+    expected = jax.jit(jax.grad(loss))(params, jax.jit(attacked)(params))
+    assert relative_difference(found, expected) < 1e-4
+
+
+def epsilon_is_ramped(lib, cnn):
+    images, labels = first(cnn, 32)
+    batch, key = {"image": images, "label": labels}, jax.random.key(5)
+    state = lib.create_state(lib.MLP(hidden=(32,)), key, images)
+    for ramped, full in (
+        (lib.Mixed(0.2, ramp=0.5), lib.Mixed(0.1)),
+        (lib.MinMax(lib.Linf(0.2), steps=2, ramp=0.5), lib.MinMax(lib.Linf(0.1), steps=2)),
+    ):
+        loss = jax.jit(lambda objective, progress: objective(state, batch, key, progress)[0])
+        half_way, at_half = float(loss(ramped, 0.25)), float(loss(full, 1.0))
+        assert half_way == np.float32(at_half)
+        assert float(loss(ramped, 0.5)) == float(loss(ramped, 1.0)) > half_way
+
+
+# ---- evaluation ---------------------------------------------------------------------------------
+
+
+def _fgsm_on(lib, chosen):
+    """FGSM on the images whose label is among `chosen`; the others are returned as they are."""
+
+    def attack(f, images, labels, threat, keys):
+        moved = lib.fgsm(f, images, labels, threat)
+        return jnp.where(np.isin(labels, chosen)[:, None, None, None], moved, images)
+
+    return attack
+
+
+def an_example_counts_only_if_nothing_breaks_it(lib, cnn):
+    f, (images, labels) = lib.logits_fn(cnn.state), first(cnn, 250)
+    split = SimpleNamespace(images=images, labels=labels)
+    low, high = range(5), range(5, 10)
+    halves = {"low": _fgsm_on(lib, low), "high": _fgsm_on(lib, high)}
+    standing = ~wrong(f, np.asarray(lib.fgsm(f, images, labels, lib.Linf(0.1))), labels)
+    standing &= ~wrong(f, images, labels)
+    key = jax.random.key(0)
+    share = lib.robust_accuracy(f, split, lib.Linf(0.1), key, attacks=halves)
+    assert abs(share * len(labels) - standing.sum()) <= 1
+
+
+def the_report_counts_so_too(lib, cnn):
+    f, (images, labels) = lib.logits_fn(cnn.state), first(cnn, 250)
+    split, key = SimpleNamespace(images=images, labels=labels), jax.random.key(0)
+    halves = {"low": _fgsm_on(lib, range(5)), "high": _fgsm_on(lib, range(5, 10))}
+    report = lib.evaluate_robustness(f, split, lib.Linf(0.1), key, attacks=halves)
+    lost = [report.clean_correct - attack.correct for attack in report.attacks]
+    assert min(lost) > 0 and report.robust_correct == report.clean_correct - sum(lost)
+
+
+def an_image_outside_the_ball_breaks_nothing(lib, cnn):
+    f, (images, labels) = lib.logits_fn(cnn.state), first(cnn, 250)
+    split = SimpleNamespace(images=images, labels=labels)
+    cheat = {"cheat": lambda f, images, labels, threat, keys: 1 - images}
+    clean = lib.accuracy(f, split)
+    assert lib.robust_accuracy(f, split, lib.Linf(0.1), jax.random.key(0), attacks=cheat) == clean
+    report = lib.evaluate_robustness(f, split, lib.Linf(0.1), jax.random.key(0), attacks=cheat)
+    assert report.robust_accuracy == clean
+    assert any("250 adversarial images lie outside" in flag for flag in report.flags)
+
+
+def a_start_depends_on_the_index_alone(lib, cnn):
+    f, (images, labels) = lib.logits_fn(cnn.state), first(cnn, 450)
+    seen = []
+
+    def recording(f, images, labels, threat, keys):
+        seen.append(np.asarray(jax.random.key_data(keys)))
+        return images
+
+    for n in (450, 230):
+        split = SimpleNamespace(images=images[:n], labels=labels[:n])
+        lib.robust_accuracy(
+            f, split, lib.Linf(0.1), jax.random.key(7), attacks={"recording": recording}
+        )
+    long, short = np.concatenate(seen[:3])[:450], np.concatenate(seen[3:])[:230]
+    assert (long[:230] == short).all()
+    assert len(np.unique(long, axis=0)) == 450

@@ -1,0 +1,235 @@
+"""Robustlib broken on purpose: for each way to be wrong, a named property must notice.
+
+A mutation replaces one piece of a module's source, which must occur exactly once, so that a change
+of the source cannot leave a mutation without effect. Many are faults found in public code.
+"""
+
+import importlib
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import robustlib
+from tests import properties
+
+PACKAGE = Path(robustlib.__file__).parent
+LINF_PROJECT = """upper = jnp.minimum(images + self.epsilon, 1)
+        return jnp.clip(points, lower, upper)"""
+
+MUTATIONS = {
+    "wrong sign": (
+        "attacks",
+        "return losses.sum(), (logits, losses)",
+        "return -losses.sum(), (logits, losses)",
+        "fgsm_is_its_formula",
+    ),
+    "gradient of the mean": (
+        "attacks",
+        "return losses.sum(), (logits, losses)",
+        "return losses.mean(), (logits, losses)",
+        "signs_survive_confidence_and_company",
+    ),
+    "targeted goes the other way": (
+        "attacks",
+        " if targeted else loss(logits, labels)\n        return losses.",
+        " if False else loss(logits, labels)\n        return losses.",
+        "a_targeted_attack_reaches_its_class",
+    ),
+    "no projection": (
+        "attacks",
+        "return threat.project(images, threat.steepest(points, gradients, step_size)), best",
+        "return threat.steepest(points, gradients, step_size), best",
+        "pgd_stays_in_ball_and_box",
+    ),
+    "ball around the previous iterate": (
+        "attacks",
+        "return threat.project(images, threat.steepest(points, gradients, step_size)), best",
+        "return threat.project(points, threat.steepest(points, gradients, step_size)), best",
+        "pgd_stays_in_ball_and_box",
+    ),
+    "no pixel clip in the projection": (
+        "threat",
+        LINF_PROJECT,
+        "return jnp.clip(points, images - self.epsilon, images + self.epsilon)",
+        "projection_is_nearest",
+    ),
+    "no pixel clip in the step": (
+        "threat",
+        "return jnp.clip(points + step_size * jnp.sign(gradients), 0, 1)",
+        "return points + step_size * jnp.sign(gradients)",
+        "fgsm_is_its_formula",
+    ),
+    "one norm for the whole batch": (
+        "threat",
+        "jnp.sqrt(jnp.sum(rows**2, axis=1, keepdims=True))",
+        "jnp.sqrt(jnp.sum(rows**2, keepdims=True))",
+        "projection_is_nearest",
+    ),
+    "l-2 step scaled, then clipped": (
+        "threat",
+        "step = step_at(_largest_feasible(step_at, low, high, step_size))",
+        "step = step_at(low)",
+        "steepest_step_is_optimal",
+    ),
+    "l-2 step without epsilon": (
+        "threat",
+        "low = jnp.log(jnp.maximum(step_size /",
+        "step_size = 1.0\n        low = jnp.log(jnp.maximum(step_size /",
+        "steepest_step_is_optimal",
+    ),
+    "random start dropped": (
+        "attacks",
+        "start = threat.sample(images, jax.vmap(jax.random.fold_in, (0, None))(keys, restart))",
+        "start = images",
+        "pgd_is_a_plain_loop",
+    ),
+    "every restart from one start": (
+        "attacks",
+        "jax.vmap(jax.random.fold_in, (0, None))(keys, restart)",
+        "jax.vmap(jax.random.fold_in, (0, None))(keys, 0)",
+        "pgd_is_a_plain_loop",
+    ),
+    "best restart chosen per batch": (
+        "attacks",
+        "wins = ~best.success & (new.success | (new.losses > best.losses))",
+        "wins = jnp.full(len(images), new.losses.sum() > best.losses.sum())",
+        "restarts_never_lose_an_example",
+    ),
+    "loss in place of success": (
+        "attacks",
+        "wins = ~best.success & (new.success | (new.losses > best.losses))",
+        "wins = new.losses > best.losses",
+        "restarts_never_lose_an_example",
+    ),
+    "loss in place of success within a restart": (
+        "attacks",
+        "jnp.where(new.success == best.success, new.losses > best.losses, new.success)",
+        "new.losses > best.losses",
+        "pgd_is_a_plain_loop",
+    ),
+    "last restart only": (
+        "attacks",
+        "wins = ~best.success & (new.success | (new.losses > best.losses))",
+        "wins = jnp.ones(len(images), bool)",
+        "restarts_never_lose_an_example",
+    ),
+    "first half of the restarts left out": (
+        "attacks",
+        "next_restart, (0, nothing))",
+        "next_restart, (restarts // 2, nothing))",
+        "pgd_is_a_plain_loop",
+    ),
+    "last point in place of the best": (
+        "attacks",
+        "return _better(best, visited(last, logits, losses))",
+        "return visited(last, logits, losses)",
+        "pgd_is_a_plain_loop",
+    ),
+    "derivative through the attack": (
+        "training",
+        "lax.stop_gradient(adversarial)",
+        "adversarial",
+        "minmax_holds_its_images_constant",
+    ),
+    "training attack without projection": (
+        "attacks",
+        "return threat.project(images, threat.steepest(points, gradients, step_size))\n\n",
+        "return threat.steepest(points, gradients, step_size)\n\n",
+        "minmax_holds_its_images_constant",
+    ),
+    "weights exchanged": (
+        "training",
+        "lambda c, a: (1 - self.weight) * c / n + self.weight * a",
+        "lambda c, a: self.weight * c / n + (1 - self.weight) * a",
+        "adversarial_step_is_the_textbooks",
+    ),
+    "training attack goes down": (
+        "training",
+        "adversarial_images = self.threat.steepest(images, image_gradients, epsilon)",
+        "adversarial_images = self.threat.steepest(images, -image_gradients, epsilon)",
+        "adversarial_step_is_the_textbooks",
+    ),
+    "ramp left out": (
+        "training",
+        "epsilon = self.epsilon * _ramp(progress, self.ramp)",
+        "epsilon = self.epsilon",
+        "epsilon_is_ramped",
+    ),
+    "attacks averaged": (
+        "evaluation",
+        "robust_correct=int(standing.sum())",
+        "robust_correct=round(float(np.mean([r.correct for r in results])))",
+        "the_report_counts_so_too",
+    ),
+    "last attack only": (
+        "evaluation",
+        "correct &= ~broken",
+        "correct = ~broken",
+        "an_example_counts_only_if_nothing_breaks_it",
+    ),
+    "images outside the ball counted": (
+        "evaluation",
+        "broken.append((wrong & inside)[:n])",
+        "broken.append(wrong[:n])",
+        "an_image_outside_the_ball_breaks_nothing",
+    ),
+    "starts by position in the batch": (
+        "evaluation",
+        "keys = checks.example_keys(key, len(split.labels))",
+        "keys = checks.example_keys(key, len(split.labels))[np.arange(len(split.labels)) % 200]",
+        "a_start_depends_on_the_index_alone",
+    ),
+}
+
+
+def with_mutation(folder, module, old, new):
+    """Return a copy of robustlib, imported beside the real one, with one piece replaced."""
+    source = (PACKAGE / f"{module}.py").read_text()
+    assert source.count(old) == 1, f"{source.count(old)} times in {module}.py: {old}"
+    shutil.copytree(PACKAGE, folder / "robustlib", ignore=shutil.ignore_patterns("*.npz", "__*__"))
+    shutil.copy(PACKAGE / "__init__.py", folder / "robustlib")
+    (folder / "robustlib" / f"{module}.py").write_text(source.replace(old, new))
+    real = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_ours(name)}
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        copy = importlib.import_module("robustlib")
+    finally:
+        sys.path.remove(str(folder))
+        for name in [name for name in sys.modules if _is_ours(name)]:
+            del sys.modules[name]
+        sys.modules.update(real)
+    assert Path(copy.__file__).parent == folder / "robustlib"
+    return copy
+
+
+def _is_ours(name):
+    return name == "robustlib" or name.startswith("robustlib.")
+
+
+def put_through(name, lib, cnn):
+    check = getattr(properties, name)
+    check(lib, cnn) if "cnn" in check.__code__.co_varnames[:2] else check(lib)
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_property_notices(name, cnn, tmp_path):
+    module, old, new, noticed_by = MUTATIONS[name]
+    broken = with_mutation(tmp_path, module, old, new)
+    with pytest.raises(AssertionError):
+        put_through(noticed_by, broken, cnn)
+
+
+def test_a_copy_without_mutation_is_sound(cnn, tmp_path):
+    same = "return losses.sum(), (logits, losses)"
+    put_through("fgsm_is_its_formula", with_mutation(tmp_path, "attacks", same, same), cnn)
+
+
+def test_the_properties_are_those_of_the_ordinary_tests():
+    called = set()
+    for path in Path(__file__).parent.glob("test_*.py"):
+        called |= set(re.findall(r"properties\.(\w+)\(robustlib", path.read_text()))
+    assert {noticed_by for *_, noticed_by in MUTATIONS.values()} <= called
