@@ -1,0 +1,134 @@
+"""The exercises of every chapter: stubs, solutions, and plausible wrong answers told apart."""
+
+import importlib
+import json
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robustlib import exercises
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+STUB = re.compile(r"^exercises\.(check_\w+)\((\w+)\)", re.MULTILINE)
+SOLUTION = re.compile(r"<summary>Solution</summary>(.*?)</details>", re.DOTALL)
+BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+SLOW = {"check_mixed_training"}  # it trains a network at each call
+
+
+def found(path):
+    """Return a chapter's exercises in order: (checker, function, stub's cell, solution)."""
+    cells = json.loads(path.read_text())["cells"]
+    texts = [(c["cell_type"], "".join(c["source"])) for c in cells]
+    stubs = [
+        (text, *m.groups()) for kind, text in texts if kind == "code" and (m := STUB.search(text))
+    ]
+    solutions = [
+        BLOCK.findall(solution)[-1]
+        for kind, text in texts
+        if kind == "markdown"
+        for solution in SOLUTION.findall(text)
+    ]
+    return [
+        (checker, function, stub, solution)
+        for (stub, checker, function), solution in zip(stubs, solutions, strict=True)
+    ]
+
+
+ALL = [(path, *exercise) for path in NOTEBOOKS for exercise in found(path)]
+EACH = pytest.mark.parametrize(
+    ("path", "checker", "function", "stub", "solution"),
+    ALL,
+    ids=lambda x: x if str(x).startswith("check_") else "",
+)
+
+
+def wrong_answers(path):
+    return importlib.import_module(f"tests.exercise_cases.chapter_{path.stem[:2]}").WRONG
+
+
+def verdict_of(checker, answer):
+    """Ask a checker as a notebook does, where a warning is no error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return getattr(exercises, checker)(answer)
+
+
+def defined(path, source, function):
+    """Return what the source defines, run after the chapter's imports as a reader runs it."""
+    cells = json.loads(path.read_text())["cells"]
+    (imports,) = ("".join(c["source"]) for c in cells if c["id"] == "imports")
+    namespace = {}
+    exec(imports, namespace)
+    exec(source, namespace)
+    return namespace[function]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_chapter_has_two_exercises_with_wrong_answers_to_each(path):
+    checkers = {checker for checker, *_ in found(path)}
+    assert len(checkers) >= 2 and set(wrong_answers(path)) == checkers
+    assert all(len(answers) >= 2 for answers in wrong_answers(path).values())
+
+
+def test_no_checker_is_left_without_a_chapter():
+    names = {name for name in vars(exercises) if name.startswith("check_")}
+    assert names == {checker for _, checker, *_ in ALL}
+
+
+@EACH
+def test_the_stub_is_not_yet_an_answer(path, checker, function, stub, solution):
+    assert verdict_of(checker, defined(path, stub, function)).status == "not yet"
+
+
+@EACH
+def test_the_solution_is_right(path, checker, function, stub, solution):
+    answer = defined(path, solution, function)
+    for _ in range(1 if checker in SLOW else 3):
+        assert verdict_of(checker, answer).status == "right", verdict_of(checker, answer)
+
+
+@EACH
+def test_wrong_answers_are_told_apart(path, checker, function, stub, solution):
+    messages = {}
+    for mistake, answer in wrong_answers(path)[checker].items():
+        verdict = verdict_of(checker, answer)
+        assert verdict.status == "wrong", (mistake, verdict)
+        messages[mistake] = re.sub(r"[-+]?\d[\d,.]*(e[-+]?\d+)?|nan|inf", "#", verdict.message)
+    # Two ways to make one mistake may be told the same.
+    assert len(set(messages.values())) >= max(2, len(messages) - 1), messages
+
+
+@EACH
+def test_constants_and_copies_of_the_input_are_wrong(path, checker, function, stub, solution):
+    def shaped(*arguments):
+        return np.full(np.shape(arguments[0]), 0.5)
+
+    copies = [lambda *arguments, i=i: arguments[i] for i in range(6)]
+    for answer in (lambda *arguments: 0.5, lambda *arguments: np.zeros(3), shaped, *copies):
+        verdict = verdict_of(checker, answer)
+        assert verdict.status == "wrong" and verdict.message, verdict
+
+
+@EACH
+def test_nothing_that_a_reader_writes_raises(path, checker, function, stub, solution):
+    def raises(*arguments):
+        raise KeyError("oh")
+
+    for answer in (
+        3,
+        "text",
+        [1, 2],
+        raises,
+        lambda: 1,
+        lambda *a: "text",
+        lambda *a: {},
+        object(),
+    ):
+        assert verdict_of(checker, answer).status == "wrong"
+    for answer in (None, ..., lambda *a: None, lambda *a: ...):
+        assert verdict_of(checker, answer).status == "not yet"
