@@ -27,7 +27,7 @@ def test_it_does_nothing_where_robustlib_is_installed(capfd):
 
 def test_it_says_what_to_do_without_an_address(monkeypatch):
     without_robustlib(monkeypatch, "")
-    with pytest.raises(RuntimeError, match="robustlib is missing.*type `make env`"):
+    with pytest.raises(RuntimeError, match="robustlib is missing from.*`make env`"):
         exec(CELL, {})
 
 
