@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 import robustlib
-from tests import oracles
+from tests import oracles, textbook
+from tests.textbook import cross_entropy, gradient_of, relative_difference
 
 
 class Trained(NamedTuple):
@@ -22,9 +22,6 @@ class Trained(NamedTuple):
 
     state: Any
     split: Any
-
-
-cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 
 
 def confidence(logits, labels):
@@ -42,11 +39,12 @@ def first(cnn, n):
 
 
 def wrong(f, images, labels):
-    return np.asarray(_forward(f, images)).argmax(axis=1) != labels
+    return np.asarray(forward(f, images)).argmax(axis=1) != labels
 
 
-_forward = jax.jit(lambda f, images: f(images))
-_gradient = jax.jit(
+forward = jax.jit(lambda f, images: f(images))
+textbook_step = jax.jit(textbook.train_step)
+loss_gradient = jax.jit(
     lambda f, images, labels, loss: jax.grad(lambda x: loss(f(x), labels).sum())(images),
     static_argnums=3,
 )
@@ -57,7 +55,7 @@ _gradient = jax.jit(
 
 def fgsm_is_its_formula(lib, cnn):
     f, (images, labels) = lib.logits_fn(cnn.state), first(cnn, 200)
-    gradient = np.asarray(_gradient(f, images, labels, cross_entropy))
+    gradient = np.asarray(loss_gradient(f, images, labels, cross_entropy))
     expected = np.clip(images + np.float32(0.1) * np.sign(gradient), 0, 1)
     found = np.asarray(lib.fgsm(f, images, labels, lib.Linf(0.1)))
     assert (np.abs(found - expected) > 1e-6).mean() <= 1e-4  # a sign where rounding decides
@@ -84,8 +82,8 @@ def pgd_is_a_plain_loop(lib, cnn, loss=confidence, epsilon=0.3):
         for restart in range(restarts)
     ]
     expected, fooled = oracles.plain_pgd(
-        lambda points: np.asarray(_gradient(f, points, labels, loss)),
-        lambda points: np.asarray(loss(_forward(f, points), labels)),
+        lambda points: np.asarray(loss_gradient(f, points, labels, loss)),
+        lambda points: np.asarray(loss(forward(f, points), labels)),
         lambda points: wrong(f, points, labels),
         images,
         starts,
@@ -142,7 +140,7 @@ def signs_survive_confidence_and_company(lib, cnn):
     """Logits times 20 and a batch of 1,000: divided by N, small gradients vanish in float32."""
     images, labels = cnn.split.images, cnn.split.labels
     f = lib.logits_fn(_twenty_times, lib.logits_fn(cnn.state))
-    gradient = np.asarray(_gradient(f, images, labels, cross_entropy))
+    gradient = np.asarray(loss_gradient(f, images, labels, cross_entropy))
     expected = np.clip(images + np.float32(0.1) * np.sign(gradient), 0, 1)
     found = np.asarray(lib.fgsm(f, images, labels, lib.Linf(0.1)))
     assert (np.abs(found - expected) > 1e-6).mean() <= 1e-4
@@ -214,50 +212,6 @@ def steepest_step_is_optimal(lib, shape=(5, 4, 3), scale=1.0):
 # ---- training -----------------------------------------------------------------------------------
 
 
-def textbook_fgsm_attack(state, batch, epsilon=0.1):
-    """The textbook's listing, as it stands there."""
-
-    def loss_fn(image):
-        logits = state.apply_fn({"params": state.params}, image)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]).mean()
-
-    gradient = jax.grad(loss_fn)(batch["image"])
-    return jnp.clip(batch["image"] + epsilon * jnp.sign(gradient), 0.0, 1.0)
-
-
-def textbook_train_step(state, batch, epsilon=0.1, weight=0.5):
-    """The textbook's listing, three passes; its weight is a half."""
-    adversarial = textbook_fgsm_attack(state, batch, epsilon)
-
-    def loss_fn(params):
-        clean_logits = state.apply_fn({"params": params}, batch["image"])
-        adversarial_logits = state.apply_fn({"params": params}, adversarial)
-        clean = cross_entropy(clean_logits, batch["label"]).mean()
-        return (1 - weight) * clean + weight * cross_entropy(
-            adversarial_logits, batch["label"]
-        ).mean()
-
-    return state.apply_gradients(grads=jax.grad(loss_fn)(state.params))
-
-
-def gradient_of(step, state, *args, **kwargs):
-    """Return the gradient before the optimiser: what a step of plain descent of length 1 takes."""
-    plain = type(state).create(apply_fn=state.apply_fn, params=state.params, tx=DESCENT)
-    plain = plain.replace(step=jnp.zeros((), jnp.int32))
-    after = step(plain, *args, **kwargs)
-    return jax.tree.map(lambda a, b: np.asarray(a, np.float64) - b, plain.params, after.params)
-
-
-DESCENT = optax.sgd(1.0)
-_textbook_step = jax.jit(textbook_train_step)
-
-
-def relative_difference(a, b):
-    """Return `|a - b| / |b|` over all parameters, in l-2."""
-    a, b = (np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)]) for tree in (a, b))
-    return np.linalg.norm(a - b) / np.linalg.norm(b)
-
-
 def adversarial_step_is_the_textbooks(lib, cnn):
     """To 1e-5 where the batch size is a power of two, so that the mean's gradient is exact.
 
@@ -267,7 +221,7 @@ def adversarial_step_is_the_textbooks(lib, cnn):
     batch = {"image": images, "label": labels}
     for epsilon, weight in ((0.1, 0.5), (0.3, 0.2)):
         found = gradient_of(lib.adversarial_train_step, cnn.state, batch, epsilon, weight=weight)
-        expected = gradient_of(_textbook_step, cnn.state, batch, epsilon, weight)
+        expected = gradient_of(textbook_step, cnn.state, batch, epsilon, weight)
         difference = relative_difference(found, expected)
         print(f"epsilon {epsilon}, weight {weight}: gradients differ by {difference:.1e}")
         assert difference < 1e-5
@@ -308,7 +262,7 @@ def epsilon_is_ramped(lib, cnn):
         (lib.Mixed(0.2, ramp=0.5), lib.Mixed(0.1)),
         (lib.MinMax(lib.Linf(0.2), steps=2, ramp=0.5), lib.MinMax(lib.Linf(0.1), steps=2)),
     ):
-        loss = jax.jit(lambda objective, progress: objective(state, batch, key, progress)[0])
+        loss = jax.jit(lambda objective, progress: objective(state, batch, key, progress)[0][0])
         half_way, at_half = float(loss(ramped, 0.25)), float(loss(full, 1.0))
         assert half_way == np.float32(at_half)
         assert float(loss(ramped, 0.5)) == float(loss(ramped, 1.0)) > half_way

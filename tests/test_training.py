@@ -8,8 +8,9 @@ import pytest
 
 import robustlib
 from robustlib import L2, Linf, MinMax, Mixed, Standard, fgsm_attack, training
-from tests import properties
-from tests.properties import first, gradient_of, relative_difference
+from tests import properties, textbook
+from tests.properties import first
+from tests.textbook import gradient_of, relative_difference
 
 STEPS = {
     "standard": robustlib.standard_train_step,
@@ -31,7 +32,7 @@ def a_batch(cnn, n=128):
 def test_fgsm_attack_is_the_textbooks(cnn):
     batch = a_batch(cnn)
     for epsilon in (0.1, 0.3):
-        expected = jax.jit(properties.textbook_fgsm_attack)(cnn.state, batch, epsilon)
+        expected = jax.jit(textbook.fgsm_attack)(cnn.state, batch, epsilon)
         found = np.asarray(fgsm_attack(cnn.state, batch, epsilon))
         print(f"epsilon {epsilon}: {(found != expected).sum()} of {found.size} pixels differ")
         assert (np.abs(found - expected) > 1e-6).mean() <= 1e-4
@@ -98,13 +99,13 @@ def test_minmax_trains_on_the_images_of_its_attack(cnn):
     points = np.asarray(Linf(epsilon).sample(images, keys))
     f = robustlib.logits_fn(cnn.state)
     for _ in range(steps):
-        gradient = properties._gradient(f, points, labels, properties.cross_entropy)
+        gradient = properties.loss_gradient(f, points, labels, properties.cross_entropy)
         points = points + np.float32(2.5 * epsilon / steps) * np.sign(gradient)
         points = np.clip(points, np.maximum(images - epsilon, 0), np.minimum(images + epsilon, 1))
-    expected = properties.cross_entropy(properties._forward(f, points), labels).mean()
-    loss, _ = jax.jit(MinMax(Linf(epsilon), steps).__call__)(cnn.state, batch, key, 1.0)
+    expected = properties.cross_entropy(properties.forward(f, points), labels).mean()
+    (loss, _), _ = jax.jit(MinMax(Linf(epsilon), steps).__call__)(cnn.state, batch, key, 1.0)
     np.testing.assert_allclose(loss, expected, rtol=1e-3)
-    clean = properties.cross_entropy(properties._forward(f, images), labels).mean()
+    clean = properties.cross_entropy(properties.forward(f, images), labels).mean()
     assert loss > 2 * clean
 
 
