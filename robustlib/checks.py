@@ -62,7 +62,7 @@ def _check_pixels(images: np.ndarray) -> None:
         advice = (
             "divide by 255"
             if low >= 0 and high > 2
-            else "undo the normalisation, and let the model normalise"
+            else "divide grey levels by 255; undo any other scaling, and let the model do it"
         )
         raise ValueError(
             f"images must lie in [0, 1], but reach from {low:.4g} to {high:.4g}: {advice}."
@@ -198,6 +198,12 @@ def check_loop(steps: Any, step_size: Any, restarts: Any) -> None:
             f"step_size must be a finite number above 0, but is {step_size}: "
             "leave it out for 2.5 * epsilon / steps."
         )
+
+
+def check_share(name: str, share: Any) -> None:
+    """Raise unless a number given from Python lies in [0, 1]."""
+    if not isinstance(share, jax.Array) and not 0 <= share <= 1:
+        raise ValueError(f"{name} must lie in [0, 1], but is {share}: it is a share, such as 0.5.")
 
 
 def example_keys(key: Any, n: int) -> jax.Array:

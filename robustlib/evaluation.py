@@ -111,6 +111,7 @@ def evaluate_robustness(
         standing &= ~broken
         outside += int(invalid.sum())
         steps, restarts = steps_and_restarts(attack)
+        told = None not in (steps, restarts)
         results.append(
             AttackResult(
                 name,
@@ -118,7 +119,7 @@ def evaluate_robustness(
                 restarts,
                 correct=int((clean & ~broken).sum()),
                 seconds=seconds,
-                gradient_passes=steps * restarts * len(split.labels),
+                gradient_passes=steps * restarts * len(split.labels) if told else None,
             )
         )
     report = RobustnessReport(
@@ -143,7 +144,7 @@ def evaluate_robustness(
     flags = [
         *sanity.flag_outputs(logits),
         *sanity.flag_gradients(logits_fn, split),
-        *sanity.flag_weak_pgd(results),
+        *sanity.flag_weak_pgd(chosen, results),
         *sanity.flag_whole_box(at_whole_box, len(few.labels), logits.shape[1]),
         *sanity.flag_outside(outside),
         *sanity.flag_baseline(report, baseline),
@@ -199,13 +200,14 @@ def _forward(logits_fn, images):
     return logits_fn(images)
 
 
-def steps_and_restarts(attack: Attack) -> tuple[int, int]:
-    """Return the steps and restarts an attack is set to take: (1, 1) if it has no such keywords."""
-    if attack is attacks.noise:
-        return 0, 0
+def steps_and_restarts(attack: Attack) -> tuple[int | None, int | None]:
+    """Return the steps and restarts an attack is set to take, None where it does not tell."""
+    for one_step, count in ((attacks.noise, 0), (attacks.fgsm, 1)):
+        if sanity.is_made_of(attack, one_step):
+            return count, count
     keywords = inspect.signature(attack).parameters
     return tuple(
-        keywords[name].default if name in keywords else 1 for name in ("steps", "restarts")
+        keywords[name].default if name in keywords else None for name in ("steps", "restarts")
     )
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from robustlib import checks
 from robustlib.logits import logits_fn
-from robustlib.training import MinMax, Objective, Standard, counted_on_device
+from robustlib.training import Objective, check_objective, counted_on_device
 
 _CHUNK_SECONDS = 1.0
 
@@ -51,6 +51,8 @@ class FitResult:
     Attributes:
         state: the trained state.
         losses: float32 [steps taken], the objective's value on each batch before its step.
+        accuracies: float32 [steps taken], the share of the batch classified correctly before the
+            step, on the images that the objective sees; of `Mixed`, weighted as its losses are.
         seconds: wall-clock time, compilation included.
         gradient_passes: forward-and-backward passes of one example, counted.
         interrupted: whether the reader stopped it early; then `state` is that of the last chunk.
@@ -58,6 +60,7 @@ class FitResult:
 
     state: TrainState
     losses: np.ndarray
+    accuracies: np.ndarray
     seconds: float
     gradient_passes: int
     interrupted: bool = False
@@ -100,29 +103,32 @@ def fit(
     order_key, attack_key = jax.random.split(key)
     order = _batches(order_key, len(split.labels), epochs, batch_size)
     images, labels = jnp.asarray(split.images), jnp.asarray(split.labels)
-    losses = jnp.zeros(total, jnp.float32)
+    history = jnp.zeros((total, 2), jnp.float32)  # loss and accuracy of each step
     state, chunk, interrupted = counted_on_device(state), 1, False
     start = time.perf_counter()
     bar = tqdm(total=total, unit="step", disable=not progress, file=sys.stderr, leave=False)
     try:
         while done < total:
             chunk_start, until = time.perf_counter(), min(done + chunk, total)
-            state, losses = jax.block_until_ready(
-                _train(state, losses, images, labels, order, objective, attack_key, done, until)
+            trained = jax.block_until_ready(
+                _train(state, history, images, labels, order, objective, attack_key, done, until)
             )
-            bar.update(until - done)
-            seconds_per_step = (time.perf_counter() - chunk_start) / (until - done)
+            steps = until - done
+            (state, history), done = trained, until  # in one go: an interrupt may come any time
+            seconds_per_step = (time.perf_counter() - chunk_start) / steps
             # The first chunk is one step and mostly compilation, the second measures.
-            chunk = 8 if done == 0 else max(1, int(_CHUNK_SECONDS / seconds_per_step))
-            done = until
+            chunk = 8 if done == 1 else max(1, int(_CHUNK_SECONDS / seconds_per_step))
+            bar.update(steps)
     except KeyboardInterrupt:
         interrupted = True
         print(f"Stopped after {done} of {total} steps; the state so far is kept.")
     finally:
         bar.close()
+    losses, accuracies = np.asarray(history[:done]).T
     return FitResult(
         state,
-        np.asarray(losses[:done]),
+        losses,
+        accuracies,
         time.perf_counter() - start,
         done * batch_size * int(objective.passes),
         interrupted,
@@ -130,11 +136,6 @@ def fit(
 
 
 def _check_fit(state, split, objective, epochs, batch_size):
-    if not isinstance(objective, Objective):
-        raise TypeError(
-            f"objective must be Standard(), Mixed(...) or MinMax(...), but is {objective!r}: "
-            "make one of these."
-        )
     for name, number in (("epochs", epochs), ("batch_size", batch_size)):
         if not isinstance(number, int | np.integer) or number < 1:
             raise ValueError(f"{name} must be a whole number from 1, but is {number}: raise it.")
@@ -146,10 +147,7 @@ def _check_fit(state, split, objective, epochs, batch_size):
             f"batch_size must be at most the {len(split.labels)} examples of the split, but is "
             f"{batch_size}: lower it."
         )
-    if not isinstance(objective, Standard):
-        checks.check_threat(objective.threat, split.images.shape)
-    if isinstance(objective, MinMax):
-        checks.check_loop(objective.steps, None, 1)
+    check_objective(objective, split.images.shape)
 
 
 @partial(jax.jit, static_argnums=(1, 2, 3))
@@ -162,14 +160,14 @@ def _batches(key: jax.Array, n: int, epochs: int, batch_size: int) -> jax.Array:
 
 
 @jax.jit
-def _train(state, losses, images, labels, order, objective, key, start, stop):
+def _train(state, history, images, labels, order, objective, key, start, stop):
     """Take the steps from `start` to `stop`: one compiled loop, whatever its length."""
 
     def step(t, carry):
-        state, losses = carry
+        state, history = carry
         batch = {"image": images[order[t]], "label": labels[order[t]]}
         progress = (t + 1) / len(order)
-        loss, gradients = objective(state, batch, jax.random.fold_in(key, t), progress)
-        return state.apply_gradients(grads=gradients), losses.at[t].set(loss)
+        metrics, gradients = objective(state, batch, jax.random.fold_in(key, t), progress)
+        return state.apply_gradients(grads=gradients), history.at[t].set(jnp.stack(metrics))
 
-    return lax.fori_loop(start, stop, step, (state, losses))
+    return lax.fori_loop(start, stop, step, (state, history))

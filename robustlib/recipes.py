@@ -204,7 +204,7 @@ def code_hash() -> str:
 def _save(path: Path, result: FitResult) -> None:
     """Write arrays and their checksum beside the target, then move them there in one go."""
     arrays = flatten_dict(jax.device_get(result.state.params), sep="/")
-    arrays["losses"] = result.losses
+    arrays["losses"], arrays["accuracies"] = result.losses, result.accuracies
     about = {"seconds": result.seconds, "gradient_passes": result.gradient_passes}
     buffer = io.BytesIO()
     np.savez(buffer, about=np.array(json.dumps(about)), **arrays)
@@ -221,11 +221,12 @@ def _load(path: Path, state) -> FitResult:
         raise ValueError("its checksum does not match")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         arrays = dict(arrays)
-    about, losses = json.loads(str(arrays.pop("about"))), arrays.pop("losses")
+    about = json.loads(str(arrays.pop("about")))
+    about |= {name: arrays.pop(name) for name in ("losses", "accuracies")}
     expected = flatten_dict(state.params, sep="/")
     if {name: array.shape for name, array in arrays.items()} != {
         name: array.shape for name, array in expected.items()
     }:
         raise ValueError("its arrays are not those of this network")
     params = jax.tree.map(jax.numpy.asarray, unflatten_dict(arrays, sep="/"))
-    return FitResult(state.replace(params=params), losses, **about)
+    return FitResult(state.replace(params=params), **about)

@@ -42,25 +42,25 @@ class AttackResult:
 
     Attributes:
         name: as it was called in the evaluation.
-        steps: gradient steps a restart.
-        restarts: random starts.
+        steps: gradient steps a restart; None where the attack does not tell.
+        restarts: random starts; None where the attack does not tell.
         correct: images classified correctly before and after this attack alone.
         seconds: wall-clock time, compilation included.
         gradient_passes: at most so many forward-and-backward passes of one example; an attack that
-            stops once all images of a batch are broken takes fewer.
+            stops once all images of a batch are broken takes fewer. None where it does not tell.
     """
 
     name: str
-    steps: int
-    restarts: int
+    steps: int | None
+    restarts: int | None
     correct: int
     seconds: float
-    gradient_passes: int
+    gradient_passes: int | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RobustnessReport:
-    """The outcome of `evaluate_robustness`; prints as a table.
+    """The outcome of `evaluate_robustness`, shown as a table.
 
     Attributes:
         threat: the threat model, in words.
@@ -95,9 +95,10 @@ class RobustnessReport:
         return self.robust_correct / self.examples
 
     @property
-    def gradient_passes(self) -> int:
-        """At most so many forward-and-backward passes of one example, over all attacks."""
-        return sum(attack.gradient_passes for attack in self.attacks)
+    def gradient_passes(self) -> int | None:
+        """At most so many passes of one example, over all attacks; None if one does not tell."""
+        passes = [attack.gradient_passes for attack in self.attacks]
+        return None if None in passes else sum(passes)
 
     def _rows(self) -> list[tuple[str, ...]]:
         def row(name, correct, cost):
@@ -107,9 +108,9 @@ class RobustnessReport:
 
         rows = [row("clean", self.clean_correct, ("", "", "", ""))]
         for a in self.attacks:
-            cost = (str(a.steps), str(a.restarts), f"{a.seconds:.1f}", f"{a.gradient_passes:,}")
-            rows.append(row(a.name, a.correct, cost))
-        total = ("", "", f"{self.seconds:.1f}", f"{self.gradient_passes:,}")
+            cost = (_count(a.steps), _count(a.restarts), f"{a.seconds:.1f}")
+            rows.append(row(a.name, a.correct, (*cost, _count(a.gradient_passes))))
+        total = ("", "", f"{self.seconds:.1f}", _count(self.gradient_passes))
         return [*rows, row("robust (all attacks)", self.robust_correct, total)]
 
     def _notes(self) -> list[str]:
@@ -137,6 +138,8 @@ class RobustnessReport:
         ]
         return "\n".join([self._title, *lines, *self._notes()])
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         def line(tag, cells):
             return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
@@ -147,6 +150,10 @@ class RobustnessReport:
             f"<table><caption>{html.escape(self._title)}</caption>"
             f"<thead>{line('th', _HEADER)}</thead><tbody>{rows}</tbody></table>{notes}"
         )
+
+
+def _count(n: int | None) -> str:
+    return "unknown" if n is None else f"{n:,}"
 
 
 _HEADER = (

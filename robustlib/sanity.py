@@ -60,13 +60,24 @@ def _gradients(logits_fn, images, labels):
     return attacks.image_gradient(logits_fn, images, labels)[0]
 
 
-def flag_weak_pgd(results):
-    """PGD that breaks fewer images than FGSM."""
-    by_start = {
-        start: [r for r in results if r.name.startswith(start)] for start in ("FGSM", "PGD")
-    }
-    for pgd in by_start["PGD"]:
-        for fgsm in by_start["FGSM"]:
+def is_made_of(attack, function):
+    """Return whether an attack is this function, or a partial of it."""
+    return getattr(attack, "func", attack) is function
+
+
+def flag_weak_pgd(chosen, results):
+    """PGD that breaks fewer images than FGSM.
+
+    Args:
+        chosen: the attacks, by name.
+        results: what each of them left, in this order.
+    """
+    pgds, fgsms = (
+        [r for a, r in zip(chosen.values(), results, strict=True) if is_made_of(a, function)]
+        for function in (attacks.pgd, attacks.fgsm)
+    )
+    for pgd in pgds:
+        for fgsm in fgsms:
             if pgd.correct > fgsm.correct:
                 yield (
                     f"{pgd.name} breaks fewer images than {fgsm.name}, one step of the same: PGD "

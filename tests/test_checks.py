@@ -102,7 +102,7 @@ WRONG_VALUES = {
         {"images": IMAGES * 255},
         r"images must lie in \[0, 1\], but reach from 0 to 255: divide by 255\.",
     ),
-    "normalised": ({"images": IMAGES * 2 - 1}, "reach from -1 to 1: undo the normalisation"),
+    "normalised": ({"images": IMAGES * 2 - 1}, "reach from -1 to 1: divide grey levels by 255; undo any other"),
     "NaN": ({"images": np.where(IMAGES > 0.99, np.nan, IMAGES)}, "images must be finite.*isfinite"),
     "infinite": ({"images": np.where(IMAGES > 0.99, np.inf, IMAGES)}, "images must be finite"),
     "a label too high": (
@@ -189,18 +189,12 @@ def test_wrong_numbers_for_pgd(bad):
 
 
 @pytest.mark.parametrize("bad", MODELS)
-@pytest.mark.parametrize("name", [name for name in BY_VALUE | WITHOUT_THREAT if "fit" not in name])
+@pytest.mark.parametrize("name", BY_VALUE | WITHOUT_THREAT | STEPS)
 def test_models_that_return_something_else(name, bad, state):
     model, text = MODELS[bad]
-    if name == "fgsm_attack":
-        state = state.replace(apply_fn=lambda params, images: model(images))
-    function = (BY_VALUE | WITHOUT_THREAT)[name]
-    refused(lambda: function(state, model, IMAGES, LABELS, Linf(0.1)), text)
-
-
-def test_fit_refuses_a_model_that_returns_something_else(state):
-    odd = state.replace(apply_fn=lambda params, images: images.sum((1, 2, 3)))
-    refused(lambda: BY_VALUE["fit"](odd, None, IMAGES, LABELS, Linf(0.1)), r"logits \[N, K\]")
+    odd = state.replace(apply_fn=lambda params, images: model(images))
+    function = (BY_VALUE | WITHOUT_THREAT | STEPS)[name]
+    refused(lambda: function(odd, model, IMAGES, LABELS, Linf(0.1)), text)
 
 
 @pytest.mark.parametrize("name", ["fgsm", "robust_accuracy", "pgd_train_step"])

@@ -105,6 +105,8 @@ def test_the_standard_attacks_are_fgsm_and_pgd_with_restarts():
     assert cost == {"FGSM": (1, 1), "PGD-40, 10 restarts": (40, 10)}
     assert evaluation.steps_and_restarts(noise) == (0, 0)
     assert evaluation.steps_and_restarts(pgd) == (40, 1)
+    assert evaluation.steps_and_restarts(partial(fgsm, targeted=True)) == (1, 1)
+    assert evaluation.steps_and_restarts(lambda *arguments: pgd(*arguments)) == (None, None)
 
 
 def test_the_report_says_what_was_done(cnn):

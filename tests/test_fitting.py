@@ -25,7 +25,7 @@ def a_fit(objective=MinMax(Linf(0.2), steps=2, ramp=0.5), seed=1, model=MODEL, *
 
 
 def bits(result):
-    digest = hashlib.sha256(result.losses.tobytes())
+    digest = hashlib.sha256(result.losses.tobytes() + result.accuracies.tobytes())
     for array in jax.tree.leaves(result.state.params):
         digest.update(np.asarray(array).tobytes())
     return digest.hexdigest()
@@ -103,7 +103,7 @@ def a_fit_stopped_after(steps):
     order_key, attack_key = jax.random.split(jax.random.key(1))
     state, _ = fitting._train(
         state,
-        np.zeros(20, np.float32),
+        np.zeros((20, 2), np.float32),
         split.images,
         split.labels,
         fitting._batches(order_key, 330, 2, 32),
@@ -116,7 +116,8 @@ def a_fit_stopped_after(steps):
 
 
 def test_its_history(trained):
-    assert trained.losses.shape == (20,) and trained.losses.dtype == np.float32
+    for metric in (trained.losses, trained.accuracies):
+        assert metric.shape == (20,) and metric.dtype == np.float32
     assert np.isfinite(trained.losses).all() and trained.losses[0] == pytest.approx(2.3, abs=0.2)
     assert trained.seconds > 0 and not trained.interrupted
     assert int(trained.state.step) == 20
@@ -128,6 +129,24 @@ def test_its_history(trained):
 def test_it_counts_gradient_passes(objective, passes):
     result = a_fit(objective, epochs=1, model=SMALLER)
     assert result.gradient_passes == passes * 10 * 32
+
+
+def test_its_metrics_are_those_of_the_batch_before_the_step():
+    split = robustlib.load_dataset("mnist_small").train.spread(330)
+    state = robustlib.create_state(MODEL, jax.random.key(0), split.images, OPTIMIZER)
+    rows = fitting._batches(jax.random.split(jax.random.key(1))[0], 330, 1, 110)[0]
+    batch = {"image": split.images[rows], "label": split.labels[rows]}
+    clean, attacked = (
+        robustlib.logits_fn(state)(images)
+        for images in (batch["image"], robustlib.fgsm_attack(state, batch, 0.2))
+    )
+    shares = [float((z.argmax(axis=1) == batch["label"]).mean()) for z in (clean, attacked)]
+    losses = [float(robustlib.cross_entropy(z, batch["label"]).mean()) for z in (clean, attacked)]
+    assert shares[0] > shares[1]
+    for objective, weights in ((Standard(), (1, 0)), (Mixed(0.2, 0.25), (0.75, 0.25))):
+        result = a_fit(objective, epochs=1, batch_size=110)
+        np.testing.assert_allclose(result.losses[0], np.dot(weights, losses), rtol=1e-5)
+        np.testing.assert_allclose(result.accuracies[0], np.dot(weights, shares), rtol=1e-5)
 
 
 def test_an_interrupt_keeps_the_last_chunk(trained, monkeypatch, capsys):
@@ -145,7 +164,21 @@ def test_an_interrupt_keeps_the_last_chunk(trained, monkeypatch, capsys):
     assert "Stopped after 9 of 20 steps; the state so far is kept." in capsys.readouterr().out
     assert result.state is states[-1][0] and int(result.state.step) == 9
     np.testing.assert_array_equal(result.losses, trained.losses[:9])
+    np.testing.assert_array_equal(result.accuracies, trained.accuracies[:9])
     assert result.gradient_passes == 3 * 9 * 32
+
+
+def test_an_interrupt_between_chunks_loses_nothing(trained, monkeypatch):
+    """Ctrl-C while the bar is drawn: state, history and counts are of one and the same step."""
+
+    def interrupted(self, steps):
+        if steps != 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting.tqdm, "update", interrupted)
+    result = a_fit()
+    assert result.interrupted and int(result.state.step) == 9
+    np.testing.assert_array_equal(result.losses, trained.losses[:9])
 
 
 def test_it_shows_its_progress(capsys):
@@ -169,6 +202,8 @@ def test_a_second_fit_compiles_nothing(trained, compilations):
         ({"batch_size": 331}, "at most the 330 examples of the split, but is 331: lower it"),
         ({"objective": "PGD"}, r"objective must be Standard\(\), .*but is 'PGD'"),
         ({"objective": MinMax(Linf(0.1), steps=0)}, "steps must be at least 1, but is 0"),
+        ({"objective": MinMax(Linf(0.1), ramp=30)}, r"ramp must lie in \[0, 1\], but is 30: "),
+        ({"objective": Mixed(0.1, weight=-0.5)}, r"weight must lie in \[0, 1\], but is -0.5: "),
     ],
 )
 def test_it_refuses(change, text):

@@ -49,6 +49,7 @@ def load(recipe=TINY):
 def same(a, b):
     jax.tree.map(np.testing.assert_array_equal, a.state.params, b.state.params)
     np.testing.assert_array_equal(a.losses, b.losses)
+    np.testing.assert_array_equal(a.accuracies, b.accuracies)
     return (a.seconds, a.gradient_passes) == (b.seconds, b.gradient_passes)
 
 
@@ -118,7 +119,7 @@ DAMAGE = {
     "an array is a pickle": lambda content: archive(about=np.array(Bomb(), dtype=object)),
     "it lacks an array": lambda content: archive(about=np.array("{}"), losses=np.zeros(3)),
     "it is about something else": lambda content: archive(
-        about=np.array('{"colour": 3}'), losses=np.zeros(3)
+        about=np.array('{"colour": 3}'), losses=np.zeros(3), accuracies=np.zeros(3)
     ),
 }
 

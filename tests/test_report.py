@@ -62,6 +62,19 @@ def test_its_shares():
     assert REPORT.gradient_passes == 401_000
 
 
+def test_what_an_attack_does_not_tell_is_unknown():
+    silent = AttackResult("mine", None, None, 900, 1.0, None)
+    report = dataclasses.replace(REPORT, attacks=(*REPORT.attacks, silent))
+    assert report.gradient_passes is None
+    mine, total = str(report).splitlines()[5:7]
+    assert mine.split()[-4:] == ["unknown", "unknown", "1.0", "unknown"]
+    assert total.split()[-2:] == ["13.0", "unknown"]
+
+
+def test_a_terminal_shows_the_text():
+    assert repr(REPORT) == str(REPORT)
+
+
 def test_the_text_says_everything():
     text = str(REPORT)
     title, header, clean, fgsm, pgd, robust, *notes = text.splitlines()

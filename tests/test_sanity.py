@@ -105,8 +105,8 @@ def test_logits_that_are_not_finite():
     ("attacks", "text"),
     [
         (
-            {"FGSM": fgsm, "PGD": partial(pgd, steps=1, step_size=1e-6)},
-            "PGD breaks fewer images than FGSM, one step of the same: PGD is set badly",
+            {"quick": fgsm, "slow": partial(pgd, steps=1, step_size=1e-6)},
+            "slow breaks fewer images than quick, one step of the same: PGD is set badly",
         ),
         ({"mine": unmoved}, "whole box, the attacks together leave 9.% of 200 sampled images"),
         ({"mine": outside}, "200 adversarial images lie outside the ball or the box"),
