@@ -12,7 +12,7 @@ from robustlib.exercises_training import (
     check_honest_curve,
     check_mixed_gradients,
     check_mixed_training,
-    check_pgd_loop,
+    check_pgd_l2,
     check_projection,
 )
 from robustlib.losses import cross_entropy
@@ -26,7 +26,7 @@ __all__ = [
     "check_margin_after_repainting",
     "check_mixed_gradients",
     "check_mixed_training",
-    "check_pgd_loop",
+    "check_pgd_l2",
     "check_projection",
     "check_robust_gradient",
     "check_smallest_epsilon",
@@ -34,6 +34,13 @@ __all__ = [
     "check_targeted_fgsm",
     "check_temperature",
 ]
+
+
+def _unequal(found, thing):
+    """Return an answer [N, ...] unless it is one number throughout."""
+    expect(np.ptp(found) > 0, f"the answer is {found.flat[0]:.3g} for every {thing}.")
+    return found
+
 
 # ---- chapter 1 ---
 
@@ -46,16 +53,18 @@ def check_expected_calibration_error(answer, rng):
     inside = np.minimum((confidences * 10).astype(int), 9) == np.arange(1, 10)[:, None]
     signed = (inside * (correct - confidences)).mean(axis=1)  # share of the bin * (acc - conf)
     distances = np.abs(signed / inside.mean(axis=1))
+    below = (inside * (confidences < 1) * (correct - confidences)).mean(axis=1)
     found, expected = array_of(call(answer, confidences, correct), ()), np.abs(signed).sum()
     for mistake, sentence in (
         (distances.mean(), "every bin counts alike: weight it by its share of the predictions."),
         (distances.max(), "this is the largest distance: average them, weighted."),
         (np.abs(correct - confidences).mean(), "take the two means in a bin before the distance."),
+        (np.abs(below).sum(), "a confidence of exactly 1 is left out: it falls in the last bin."),
     ):
         expect(not np.isclose(found, mistake, rtol=1e-3), sentence)
     cancelled = np.isclose(abs(found), abs(signed.sum()), rtol=1e-3)
     expect(not cancelled, "the signs cancel: take the absolute value in each bin.")
-    sentence = f"{found:.4f} was given, {expected:.4f} expected: does 1 fall in the last bin?"
+    sentence = f"{found:.4f} was given, {expected:.4f} expected: is a bin [b / 10, (b + 1) / 10)?"
     expect(np.isclose(found, expected, rtol=1e-3), sentence)
 
 
@@ -74,7 +83,7 @@ def check_stable_cross_entropy(answer, rng):
         if getattr(result, "dtype", None) in (np.float32, np.float64):
             sentence = "it is infinite or NaN: shift each example's logits by its largest one."
             expect(np.isfinite(result).all(), f"{where} {sentence}")
-        found, largest = array_of(result, (6,)), logits.max(axis=1)
+        found, largest = _unequal(array_of(result, (6,)), "example"), logits.max(axis=1)
         unshifted = np.log(np.exp(logits - largest[:, None]).sum(axis=1)) - logits[range(6), labels]
         right = unshifted + largest
         for mistake, sentence in (
@@ -83,9 +92,9 @@ def check_stable_cross_entropy(answer, rng):
         ):
             expect(not np.allclose(found, mistake, rtol=1e-3, atol=1e-3), sentence)
         i = np.abs(found - right).argmax()
-        sentence = (
-            f"{where} {found[i]:.4g} was given, {right[i]:.4g} expected: add no small number."
-        )
+        sentence = f"{where} {found[i]:.4g} was given, {right[i]:.4g} expected"
+        capped = right.max() > 100 > found.max()
+        sentence += ": a small number in the logarithm caps the loss." if capped else "."
         expect(np.allclose(found, right, rtol=1e-3, atol=1e-3), sentence)
 
 
@@ -104,6 +113,8 @@ def check_temperature(answer, rng):
             expect(not np.isclose(found, 1 / best, rtol=0.06), "that is 1 / T: divide by T.")
             expect(not np.isclose(found, min(losses), rtol=0.01), "that is the loss: return T.")
             expect(found != 1, "1 changes nothing: compare the losses at many temperatures.")
+            other = array_of(call(answer, 2 * logits, labels), ())
+            expect(found != other, "twice the logits get the same answer: it must look at them.")
             raise Unlike(f"{found:.3g} was given, and {best:.3g} has a smaller loss: try more.")
 
 
@@ -127,6 +138,7 @@ def _checked_step(answer, rng, unclipped, mistakes):
     """Compare an attack's images with `clip(unclipped(...), 0, 1)` and with likely mistakes."""
     (logits_fn, images, labels, g), epsilon = _attack_case(rng), rng.uniform(0.2, 0.4)
     found = array_of(call(answer, logits_fn, images, labels, epsilon), images.shape)
+    found = _unequal(found, "pixel")
     outside = max(found.max() - 1, -found.min())
     expect(outside < 1e-6, f"pixels leave [0, 1], by up to {outside:.2f}: clip.")
     for mistake, sentence in mistakes:
@@ -179,6 +191,7 @@ def check_smallest_epsilon(answer, rng):
         kinds = [(right == 0).any(), (right == none).any(), (right < survived).any()]
     arguments = logits_fn, images, labels, epsilons
     found = array_of(call(np.minimum, call(answer, *arguments), none), right.shape)
+    found = _unequal(found, "image")
     later = np.where(wrong[1:].any(axis=0), epsilons[1:][wrong[1:].argmax(axis=0)], none)
     for mistake, sentence in (
         (np.where(right == none, 0, right), "an image that no epsilon breaks has inf, not 0."),
@@ -194,33 +207,39 @@ def check_smallest_epsilon(answer, rng):
 # ---- chapter 3 ---
 
 
-@checker(right="every pixel has its price, and the adversary takes the k dearest.")
+@checker(right="every pixel has its price, and the adversary takes the dearest.")
 def check_margin_after_repainting(answer, rng):
-    """Check the smallest margins [N] of a linear classifier when any k pixels may be repainted."""
-    weights, bias, k = rng.normal(size=40), rng.normal(), int(rng.integers(2, 10))
+    """Check the smallest margins [N] of a linear classifier when some pixels may be repainted."""
+    weights, bias, count = rng.normal(size=40), rng.normal(), int(rng.integers(2, 10))
     images, labels = rng.random((12, 40)), np.arange(12) % 2
-    found = array_of(call(answer, weights, bias, images, labels, k), (12,))
-    before, signs = (2 * labels - 1) * (images @ weights + bias), 2 * labels - 1
+    y = 2 * labels - 1
+    before = y * (images @ weights + bias)
 
-    def smallest(signs, k):
-        signed = np.outer(signs, weights)
-        taken = np.where(signed > 0, signed * images, -signed * (1 - images))
-        return signs * (images @ weights + bias) - np.sort(taken)[:, 40 - k :].sum(axis=1)
+    def smallest(y, count, white=1):
+        signed = np.outer(y, weights)
+        taken = np.where(signed > 0, signed * images, -white * signed * (1 - images))
+        return y * (images @ weights + bias) - np.sort(taken)[:, 40 - count :].sum(axis=1)
 
-    right, unboxed = smallest(signs, k), before - np.sort(np.abs(weights))[-k:].sum()
+    right, unboxed = smallest(y, count), before - np.sort(np.abs(weights))[-count:].sum()
+    found = array_of(call(answer, weights, bias, images, labels, count), (12,))
+    found = _unequal(found, "image")
     for mistake, sentence in (
         (before, "these are the margins before: subtract what repainting takes."),
         (2 * before - right, "the margins rise: the adversary lowers them."),
-        (smallest(signs, 40), f"all pixels were repainted: only {k} may be."),
+        (smallest(y, 40), f"all pixels were repainted: only {count} may be."),
         (unboxed, "a pixel cannot leave [0, 1]: what it can take depends on its value."),
         (
-            smallest(np.ones(12), k),
-            "every image was treated as class 1: the margin has the sign y.",
+            smallest(y, count, 0),
+            "all pixels were painted black: where y w is negative, white takes more.",
         ),
+        (smallest(y**2, count), "all images were taken for class 1: the margin has the sign y."),
     ):
         expect(not np.allclose(found, mistake, rtol=1e-3, atol=1e-3), sentence)
     sentence = f"{found[0]:.3f} was given, {right[0]:.3f} expected: what can one pixel take alone?"
     expect(np.allclose(found, right, rtol=1e-3, atol=1e-3), sentence)
+    none = array_of(call(answer, weights, bias, images, labels, 0), (12,))
+    sentence = "with a count of 0 the margins stay as they are (in Python, [-0:] takes everything)."
+    expect(np.allclose(none, before, rtol=1e-3, atol=1e-3), sentence)
 
 
 @checker(right="attack first, hold the images constant, differentiate the mean.")
@@ -240,6 +259,7 @@ def check_robust_gradient(answer, rng):
         return np.asarray(jax.grad(lambda p: loss(p, attacked(p), labels).mean())(params))
 
     found = array_of(call(answer, loss, attack, params, images, labels), (6, 3))
+    found = _unequal(found, "entry")
     right = gradient(lambda _: attack(params, images, labels))
     through = gradient(lambda p: attack(p, images, labels))
     for mistake, sentence in (

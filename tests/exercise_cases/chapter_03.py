@@ -7,17 +7,21 @@ import numpy as np
 def repainting(signs_of=lambda labels: 2 * labels - 1, price=None, share=None, sign=-1):
     """Return an answer to the first exercise with one thing done otherwise."""
 
-    def answer(weights, bias, images, labels, k):
+    def answer(weights, bias, images, labels, count):
         signs = signs_of(labels)
         signed = np.outer(signs, weights)
         taken = np.where(signed > 0, signed * images, -signed * (1 - images))
         if price is not None:
             taken = price(signed, images)
-        k = k if share is None else share(taken)
+        count = count if share is None else share(taken, count)
         margins = signs * (images @ weights + bias)
-        return margins + sign * np.sort(taken, axis=1)[:, taken.shape[1] - k :].sum(axis=1)
+        return margins + sign * np.sort(taken, axis=1)[:, taken.shape[1] - count :].sum(axis=1)
 
     return answer
+
+
+def painted_black(signed, images):
+    return np.maximum(signed, 0) * images
 
 
 def gradient_at_clean_images(loss, attack, params, images, labels):
@@ -44,11 +48,12 @@ def gradient_of_the_images(loss, attack, params, images, labels):
 WRONG = {
     "check_margin_after_repainting": {
         "box ignored": repainting(price=lambda signed, images: np.abs(signed) + 0 * images),
-        "all pixels": repainting(share=lambda taken: taken.shape[1]),
-        "no pixel": repainting(share=lambda taken: 0),
+        "all pixels": repainting(share=lambda taken, count: taken.shape[1]),
+        "no pixel": repainting(share=lambda taken, count: 0),
         "margin raised": repainting(sign=1),
         "labels ignored": repainting(signs_of=np.ones_like),
-        "only lowered to zero": repainting(price=lambda signed, images: signed * images),
+        "only painted black": repainting(price=painted_black),
+        "all pixels if none may be": repainting(share=lambda taken, count: count or taken.shape[1]),
     },
     "check_robust_gradient": {
         "clean images": gradient_at_clean_images,
