@@ -88,15 +88,16 @@ def test_the_closed_form_of_a_linear_model(threat, pixels):
 
 
 def test_jit_or_not(cnn):
-    images, labels = first(cnn, 200)
-    f = robustlib.logits_fn(cnn.state)
-    jitted = points_of(fgsm(f, images, labels, Linf(0.1)))
-    with jax.disable_jit():
-        plain = points_of(fgsm(f, images, labels, Linf(0.1)))
-    assert (np.abs(jitted - plain) > 1e-6).mean() < 1e-4
-    assert (wrong(f, jitted, labels) != wrong(f, plain, labels)).mean() <= 0.001
-    attack = jax.jit(lambda keys: pgd(f, images, labels, Linf(0.1), keys, steps=5))
+    f, (images, labels) = robustlib.logits_fn(cnn.state), first(cnn, 200)
     keys = jax.random.split(jax.random.key(2), 200)
+    attacked = partial(pgd, f, images, labels, Linf(0.1), keys, steps=3)
+    jitted = points_of(fgsm(f, images, labels, Linf(0.1))), points_of(attacked())
+    with jax.disable_jit():
+        plain = points_of(fgsm(f, images, labels, Linf(0.1))), points_of(attacked())
+    for ours, others in zip(jitted, plain, strict=True):
+        assert (np.abs(ours - others) > 1e-6).mean() < 1e-4
+        assert (wrong(f, ours, labels) != wrong(f, others, labels)).mean() <= 0.001
+    attack = jax.jit(lambda keys: pgd(f, images, labels, Linf(0.1), keys, steps=5))
     within, direct = attack(keys), pgd(f, images, labels, Linf(0.1), keys, steps=5)
     assert (wrong(f, within, labels) != wrong(f, direct, labels)).mean() <= 0.001
 
@@ -198,30 +199,33 @@ def test_the_default_step_size_crosses_the_ball_two_and_a_half_times(cnn):
 # ---- compilation --------------------------------------------------------------------------------
 
 
-def test_nothing_is_compiled_twice(cnn, compilations):
+@THREATS
+def test_nothing_is_compiled_twice(cnn, compilations, threat):
     state, (images, labels) = cnn.state, first(cnn, 200)
     later = state.replace(params=jax.tree.map(lambda w: w * 0.9, state.params))
     others = (np.ascontiguousarray(images[::-1]), labels[::-1])
-    key = jax.random.key(0)
+    epsilon, key = float(threat.epsilon), jax.random.key(0)
 
-    def attack(state, batch, epsilon, **how):
-        threat = Linf(epsilon)
-        fgsm(robustlib.logits_fn(state), *batch, threat)
-        robustlib.fgsm_attack(state, {"image": batch[0], "label": batch[1]}, epsilon)
-        return pgd(robustlib.logits_fn(state), *batch, threat, key, **how)
+    def attack(state, batch, epsilon, *, steps=5, restarts=2, **how):
+        f, ball = robustlib.logits_fn(state), type(threat)(epsilon)
+        fgsm(f, *batch, ball)
+        if threat.name == "l-inf":
+            robustlib.fgsm_attack(state, {"image": batch[0], "label": batch[1]}, epsilon)
+        pgd(f, *batch, ball, key, steps=steps, restarts=restarts, **how)
 
-    attack(state, (images, labels), 0.1, steps=5, restarts=2)
-    sizes = attacks._pgd._cache_size(), attacks._fgsm._cache_size()
-    before = compilations()
-    attack(state, others, 0.1, steps=5, restarts=2)
-    attack(later, (images, labels), 0.1, steps=5, restarts=2)
-    attack(state, (images, labels), 0.2, steps=5, restarts=2)
-    attack(state, (images, labels), 0.1, steps=6, restarts=2)
-    attack(state, (images, labels), 0.1, steps=5, restarts=3)
-    attack(state, (images, labels), 0.1, steps=5, step_size=0.01)
-    attack(state, (jnp.asarray(images), jnp.asarray(labels)), jnp.float32(0.1), steps=5)
+    attack(state, (images, labels), epsilon)
+    sizes, before = (attacks._pgd._cache_size(), attacks._fgsm._cache_size()), compilations()
+    attack(state, others, epsilon)
+    attack(later, (images, labels), epsilon)
+    attack(state, (images, labels), 2 * epsilon)
+    attack(state, (images, labels), epsilon, steps=6)
+    attack(state, (images, labels), epsilon, restarts=3)
+    attack(state, (images, labels), epsilon, step_size=0.01)
+    assert compilations() == before
+    on_device = jnp.asarray(images), jnp.asarray(labels)
+    attack(state, on_device, jnp.float32(epsilon))
+    assert compilations() - before <= 2  # of an epsilon on the device: 2.5 * epsilon, / steps
     assert (attacks._pgd._cache_size(), attacks._fgsm._cache_size()) == sizes
-    assert compilations() - before <= 2  # of an epsilon on the device: two products
 
 
 def test_a_sweep_under_jit_compiles_once(cnn):

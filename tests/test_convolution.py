@@ -1,5 +1,7 @@
 """The fast convolution, beside Flax's own."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
-from robustlib import SmallCNN, convolution
+from robustlib import SmallCNN, convolution, cross_entropy
 from robustlib.convolution import convolve
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
@@ -132,4 +134,17 @@ def test_the_model_is_the_same_with_and_without_it():
     params = fast.init(jax.random.key(0), images)
     jax.tree.map(np.testing.assert_array_equal, params, plain.init(jax.random.key(0), images))
 
-    np.testing.assert_allclose(fast.apply(params, images), plain.apply(params, images), atol=1e-5)
+    def found(model, params, images):
+        """Return the logits, and the gradients of a loss by parameters and images."""
+
+        def loss(params, images):
+            logits = model.apply(params, images)
+            return cross_entropy(logits, np.arange(4)).sum(), logits
+
+        gradients, logits = jax.grad(loss, (0, 1), has_aux=True)(params, images)
+        return logits, gradients
+
+    with_it, without = (jax.jit(partial(found, model))(params, images) for model in (fast, plain))
+    assert jax.tree.structure(with_it) == jax.tree.structure(without)
+    for ours, flaxs in zip(jax.tree.leaves(with_it), jax.tree.leaves(without), strict=True):
+        np.testing.assert_allclose(ours, flaxs, rtol=0, atol=1e-5 * np.abs(flaxs).max())

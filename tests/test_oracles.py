@@ -27,19 +27,20 @@ def broken_by_foolbox(f, images, labels):
     return np.asarray(success.raw)
 
 
-def test_foolbox_finds_the_same_robust_accuracy(cnn):
+def test_foolbox_finds_the_same_robust_accuracy(cnn, capsys):
     f, images, labels = robustlib.logits_fn(cnn.state), cnn.split.images, cnn.split.labels
     found = pgd(
         f, images, labels, Linf(EPSILON), jax.random.key(0), steps=STEPS, step_size=STEP_SIZE
     )
     ours, theirs = wrong(f, found, labels).sum(), broken_by_foolbox(f, images, labels).sum()
-    print(f"of {len(labels)} images, robustlib breaks {ours}, Foolbox {theirs}")
+    with capsys.disabled():  # so that the counts are seen
+        print(f"\nof {len(labels)} images, robustlib breaks {ours}, Foolbox {theirs}")
     assert len(labels) >= 1000 and 0.3 < 1 - ours / len(labels) < 0.9
     assert abs(int(ours) - int(theirs)) <= 0.005 * len(labels)
 
 
 def test_the_batch_size_changes_at_most_one_verdict_in_a_thousand(cnn):
-    """Verdicts on 1,000 images: in one batch of 1,000, in batches of 200, one step a call."""
+    """Verdicts on 1,000 images: in one batch of 1,000, and in batches of 200."""
     f, images, labels = robustlib.logits_fn(cnn.state), cnn.split.images, cnn.split.labels
     keys, threat = jax.random.split(jax.random.key(1), 1000), Linf(EPSILON)
 
