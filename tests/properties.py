@@ -4,7 +4,7 @@ The ordinary tests call them on robustlib itself, and `test_mutations.py` on cop
 on purpose. Each takes the library and, where it needs one, a trained network.
 """
 
-from functools import partial
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -225,6 +225,30 @@ def adversarial_step_is_the_textbooks(lib, cnn):
         difference = relative_difference(found, expected)
         print(f"epsilon {epsilon}, weight {weight}: gradients differ by {difference:.1e}")
         assert difference < 1e-5
+
+
+def adversarial_step_survives_confidence_and_company(lib, cnn):
+    """Logits times 20 and a batch of 1,000: the mean's gradient would leave images unattacked."""
+    images, labels = cnn.split.images, cnn.split.labels
+    state = cnn.state.replace(apply_fn=_sure_of_itself(cnn.state.apply_fn))
+    batch = {"image": images, "label": labels}
+    found = gradient_of(lib.adversarial_train_step, state, batch, 0.1, weight=1.0)
+
+    def loss(params, points):
+        return cross_entropy(state.apply_fn({"params": params}, points), labels).mean()
+
+    f = lib.logits_fn(state)
+    gradient = np.asarray(loss_gradient(f, images, labels, cross_entropy))
+    points = np.clip(images + np.float32(0.1) * np.sign(gradient), 0, 1)
+    expected = jax.jit(jax.grad(loss))(state.params, points)
+    difference = relative_difference(found, expected)
+    print(f"gradients differ by {difference:.1e}")
+    assert difference < 1e-3
+
+
+@cache
+def _sure_of_itself(apply_fn):
+    return lambda variables, images: 20 * apply_fn(variables, images)
 
 
 def minmax_holds_its_images_constant(lib, cnn, state=None):

@@ -51,7 +51,13 @@ def test_fgsm_attack_and_the_step_accept_jit(cnn):
 
 
 def test_the_fused_step_is_the_textbooks(cnn, capsys):
-    properties.adversarial_step_is_the_textbooks(robustlib, cnn)
+    with capsys.disabled():  # so that the differences are seen
+        print()
+        properties.adversarial_step_is_the_textbooks(robustlib, cnn)
+
+
+def test_the_fused_step_survives_confidence_and_company(cnn):
+    properties.adversarial_step_survives_confidence_and_company(robustlib, cnn)
 
 
 def test_the_weight_is_the_share_of_the_adversarial_loss(cnn):
