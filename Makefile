@@ -4,6 +4,7 @@
 PYTHON ?=
 REPOSITORY ?=
 PORT ?= 0
+DATASET := mnist
 
 PY := .venv/bin/python
 NBVAL := -m pytest -p tests.notebook_seconds --nbval-lax --nbval-cell-timeout=300 notebooks
@@ -55,7 +56,7 @@ env: .venv/complete  ## make .venv (PYTHON=/path/to/python3.12 to choose the Pyt
 
 book: .venv/complete  ## execute the chapters on MNIST and build _build/html/index.html
 	@echo "[book] Executing every chapter and building the pages: up to 12 minutes the first time."
-	@$(PY) -c "from jupyter_book.cli.main import main; main()" build . --all -W -n --keep-going
+	@ROBUSTLIB_DATASET=$(DATASET) .venv/bin/jupyter-book build . --all -W -n --keep-going
 	@$(PY) tools/check_pages.py
 	@echo "[book] Done: open _build/html/index.html, or type make serve."
 
@@ -83,8 +84,7 @@ test-gpu: export PYTHONDONTWRITEBYTECODE := 1
 test-gpu: export PYTHONPATH := $(CURDIR):$(PYTHONPATH)
 test-gpu: export ROBUSTLIB_REPOSITORY :=
 test-gpu: $(if $(PYTHON),,.venv/complete)  ## every chapter on a GPU (PYTHON=... for a Python with its own JAX)
-	@"$(GPU_PY)" -c "import ipykernel, jax, nbval; print('[test-gpu] JAX', jax.__version__, jax.devices())" || \
-		{ echo "[test-gpu] No GPU that this Python's JAX sees, or no pytest, nbval, ipykernel: README.md, 'On a GPU'."; exit 1; }
+	@"$(GPU_PY)" tools/check_gpu.py
 	@"$(GPU_PY)" $(NBVAL)
 
 test-colab: .venv/complete  ## every chapter as on Colab: its versions, robustlib from the set-up cell

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -55,6 +57,12 @@ def test_the_hash_follows_recipes_and_code(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(headline, "code_hash", lambda: "of other code")
     assert len({before, other_recipes, headline.content_hash()}) == 3
+
+
+def test_the_book_finds_the_headline_from_any_folder(tmp_path):
+    path = page.ROOT / "book" / "_ext"
+    command = f"import sys; sys.path.append({str(path)!r}); import headline"
+    subprocess.run([sys.executable, "-P", "-c", command], cwd=tmp_path, check=True)
 
 
 def test_the_readme_shows_the_benchmarks_that_are_stored():

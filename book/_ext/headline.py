@@ -1,7 +1,12 @@
 """Shows on a page what `make results` has computed, and says so if it is out of date."""
 
+import sys
+from pathlib import Path
+
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
+
+sys.path.append(str(Path(__file__).parents[2]))  # jupyter-book leaves out the folder it is run in
 
 from results import page
 
