@@ -102,7 +102,7 @@ WRONG_VALUES = {
         {"images": IMAGES * 255},
         r"images must lie in \[0, 1\], but reach from 0 to 255: divide by 255\.",
     ),
-    "normalised": ({"images": IMAGES * 2 - 1}, "reach from -1 to 1: divide grey levels by 255; undo any other"),
+    "normalised": ({"images": IMAGES * 2 - 1}, "from -1 to 1: divide grey levels by 255; undo any"),
     "NaN": ({"images": np.where(IMAGES > 0.99, np.nan, IMAGES)}, "images must be finite.*isfinite"),
     "infinite": ({"images": np.where(IMAGES > 0.99, np.inf, IMAGES)}, "images must be finite"),
     "a label too high": (
