@@ -35,7 +35,7 @@ def read(name: str, train_shape: tuple[int, int, int, int]) -> tuple[np.ndarray,
     """
     tfds = _import_tfds(name)
     root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-    builder_class = tfds.builder_cls(name)
+    builder_class = tfds.builder_cls(name)  # _import_tfds has seen that it is there
     folder = root / name / str(builder_class.VERSION)
     if not folder.exists():
         _check_preparable(name, root, next(iter(builder_class.url_infos)))
@@ -48,10 +48,9 @@ def read(name: str, train_shape: tuple[int, int, int, int]) -> tuple[np.ndarray,
         if stored_format == "array_record":
             return _read_parts(tfds, builder, train_shape)
     except Exception as error:  # a damaged copy raises errors of many kinds, most without a name
-        reason = str(error).strip().split("\n")[0].rstrip(".")
         raise RuntimeError(
             f"the copy of {name} in {folder} is damaged or incomplete "
-            f"({type(error).__name__}: {reason}); delete that folder and call "
+            f"({type(error).__name__}: {_first_line(error)}); delete that folder and call "
             f"load_dataset({name!r}) again, which prepares it anew."
         ) from error
     raise RuntimeError(
@@ -73,13 +72,18 @@ def _import_tfds(name):
 
         if not hasattr(tfds, "builder_cls"):  # it logs the errors of its own import, and goes on
             raise ImportError("its own import failed")
+        tfds.builder_cls(name)  # imports the data set's own module
     except Exception as error:
         raise ImportError(
             f"the data set {name!r} is read with tensorflow-datasets, which is not installed whole "
-            f"({error}); run `{_INSTALL}` (array_record exists for Linux and for Macs with Apple "
-            "silicon) and start Python again, or use 'mnist', which needs none of these."
+            f"({_first_line(error)}); run `{_INSTALL}` (array_record exists for Linux and for Macs "
+            "with Apple silicon) and start Python again, or use 'mnist', which needs none of these."
         ) from error
     return tfds
+
+
+def _first_line(error):
+    return str(error).strip().split("\n")[0].rstrip(".")
 
 
 def _check_preparable(name, root, url):
@@ -101,7 +105,7 @@ def _check_preparable(name, root, url):
             urllib.request.build_opener().open(request, timeout=_NETWORK_SECONDS).close()
             failure[0] = None
         except Exception as error:
-            failure[0] = str(error)
+            failure[0] = _first_line(error) or type(error).__name__
 
     # In a thread, because the time-out does not count the search for the host's address.
     thread = threading.Thread(target=ask, daemon=True)

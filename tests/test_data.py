@@ -88,32 +88,6 @@ def test_an_embedded_file_with_other_arrays_is_named(tmp_path, official, fault):
         data._read_embedded(tmp_path / "mnist.npz")
 
 
-def test_the_build_script_refuses_other_files_and_keeps_the_order(tmp_path, official, monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "tools")
-    import gzip
-
-    import build_mnist
-
-    few = [array[:20].reshape(array[:20].shape[:3]) for array in official]
-    sums = {}
-    for name, array in zip(build_mnist.SHA256, few, strict=True):
-        header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
-        content = gzip.compress(header + array.tobytes())
-        (tmp_path / f"{name}.gz").write_bytes(content)
-        sums[name] = hashlib.sha256(content).hexdigest()
-    with pytest.raises(SystemExit, match="is not the official file: expected SHA-256"):
-        build_mnist.build(tmp_path, tmp_path / "refused.npz")
-    assert not (tmp_path / "refused.npz").exists()
-
-    monkeypatch.setattr(build_mnist, "SHA256", sums)
-    for target in ("one.npz", "two.npz"):
-        build_mnist.build(tmp_path, tmp_path / target)
-    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
-    with np.load(tmp_path / "one.npz") as archive:
-        for name, array in zip(archive, few, strict=True):
-            np.testing.assert_array_equal(archive[name], array)
-
-
 # The three parts
 
 

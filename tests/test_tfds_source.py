@@ -1,117 +1,32 @@
 """Tests of tfds_source on real prepared copies, made here without network or TensorFlow."""
 
-import contextlib
-import importlib.util
-import io
 import json
 import os
 import re
 import shutil
 import socket
-import sys
-import threading
-import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from robustlib import data, tfds_source
 from robustlib.data import load_dataset
-
-pytest.importorskip("array_record", reason="array_record is not built for this platform")
-tfds = tfds_source._import_tfds("mnist")
-
-# Each pattern is one image; the training and the test images have no pattern in common.
-TRAIN_PATTERNS, TEST_PATTERNS = range(201), range(201, 250)
-
-
-def pattern(value, shape):
-    """Return an image that starts with the pixel `value` and equals none of its mirror images."""
-    return (np.arange(np.prod(shape)) * 3 + value).astype(np.uint8).reshape(shape)
-
-
-def encode(image):
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG", compress_level=1)
-    return file.getvalue()
-
-
-def synthetic(patterns, shape, size):
-    """Return the labelled PNG files of a part: image i has pattern i modulo their number."""
-    files = [encode(pattern(value, shape)) for value in patterns]
-    return [(files[i % len(files)], i % 10) for i in range(size)]
-
-
-@contextlib.contextmanager
-def source_of(name, train, test):
-    """Let tensorflow-datasets prepare `name` from these labelled PNG files, not from a download."""
-
-    def examples(files):
-        for i, (file, label) in enumerate(files):
-            example = {"image": io.BytesIO(file), "label": label}
-            yield i, example | ({"id": f"{i}"} if name == "cifar10" else {})
-
-    generators = {"train": examples(train), "test": examples(test)}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tfds.builder_cls(name), "_split_generators", lambda self, _: generators)
-        yield tfds.builder_cls(name)
-
-
-@contextlib.contextmanager
-def tensorflow(installed):
-    """Let TensorFlow seem to be installed or missing, whichever is true here."""
-    find_spec = importlib.util.find_spec
-
-    def pretend(module):
-        return installed or None if module == "tensorflow" else find_spec(module)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importlib.util, "find_spec", pretend)
-        yield
-
-
-@contextlib.contextmanager
-def proxy(port):
-    """Send all requests to this port of this machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("http_proxy", f"http://127.0.0.1:{port}")
-        patch.setenv("https_proxy", f"http://127.0.0.1:{port}")
-        patch.setenv("no_proxy", "")
-        yield
-
-
-@contextlib.contextmanager
-def network():
-    """Let every address seem to answer."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        with proxy(server.server_port):
-            yield
-        server.shutdown()
-
-
-@contextlib.contextmanager
-def answered_within_5_seconds(error, message):
-    """Expect an error whose one sentence holds `message`, before any wait."""
-    start = time.monotonic()
-    with pytest.raises(error, match=message) as caught:
-        yield
-    assert time.monotonic() - start < 5
-    assert "\n" not in str(caught.value)
+from tests.tfds_copies import (
+    TEST_PATTERNS,
+    TRAIN_PATTERNS,
+    answered_within_5_seconds,
+    encode,
+    network,
+    pattern,
+    source_of,
+    synthetic,
+    tensorflow,
+    tfds,
+)
+from tools import build_mnist
 
 
 @pytest.fixture(scope="session")
@@ -187,12 +102,7 @@ def test_the_embedded_mnist_is_bit_for_bit_what_tensorflow_datasets_serves(mnist
     np.testing.assert_array_equal(served[3], [example["label"] for example in examples])
 
 
-def test_tensorflow_datasets_downloads_the_files_that_the_embedded_mnist_was_built_from(
-    monkeypatch,
-):
-    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "tools")
-    import build_mnist
-
+def test_tensorflow_datasets_downloads_the_files_that_the_embedded_mnist_was_built_from():
     theirs = {
         url.rsplit("/", 1)[1]: info.checksum
         for url, info in tfds.builder_cls("mnist").url_infos.items()
@@ -374,120 +284,3 @@ def test_records_of_another_kind_are_refused(record, message):
     builder = SimpleNamespace(as_data_source=lambda *_, **__: sources)
     with pytest.raises(Exception, match=message):
         tfds_source._read_parts(tfds, builder, (4, 2, 2, 1))
-
-
-# No copy
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "tensorflow_datasets",
-        "array_record.python.array_record_data_source",
-        "importlib_resources",
-        "PIL.Image",
-    ],
-)
-def test_a_missing_package_is_answered_with_what_to_install(monkeypatch, module):
-    monkeypatch.setitem(sys.modules, module, None)  # so that importing it raises ImportError
-    message = (
-        rf"'cifar10' is read with tensorflow-datasets, .* \(.*{module}.*\); run "
-        "`pip install tensorflow-datasets array_record importlib_resources pillow`"
-    )
-    with answered_within_5_seconds(ImportError, message):
-        load_dataset("cifar10")
-
-
-def test_tensorflow_datasets_that_failed_to_import_itself_is_no_attribute_error(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorflow_datasets", ModuleType("tensorflow_datasets"))
-    message = r"which is not installed whole \(its own import failed\); run `pip install"
-    with answered_within_5_seconds(ImportError, message):
-        load_dataset("cifar10")
-
-
-@pytest.mark.parametrize("name", ["fashion_mnist", "cifar10"])
-def test_without_copy_and_tensorflow_the_two_commands_are_told(monkeypatch, tmp_path, name):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
-    root = f"{tmp_path}/tensorflow_datasets"
-    message = (
-        f"there is no prepared copy of {name} in {root}, and preparing one needs TensorFlow; run "
-        '`pip install tensorflow` and then `python -c "import tensorflow_datasets as tfds; '
-        f"tfds.builder('{name}', data_dir='{root}', file_format='array_record')"
-        '.download_and_prepare()"`.'
-    )
-    with tensorflow(installed=False), answered_within_5_seconds(ImportError, re.escape(message)):
-        load_dataset(name)
-
-
-@pytest.fixture
-def no_copy(monkeypatch, tmp_path):
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    with tensorflow(installed=True):
-        yield tmp_path
-    assert not list(tmp_path.iterdir())  # nothing was begun
-
-
-HOSTS = {
-    "fashion_mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-    "cifar10": "https://www.cs.toronto.edu/",
-}
-
-
-def expected_no_network(name, root, reason):
-    url = rf"{re.escape(HOSTS[name])}\S+"
-    return (
-        rf"^there is no prepared copy of {name} in {re.escape(str(root))}, and {url} cannot be "
-        rf"reached to prepare one \(.*{reason}.*\); connect to the internet and try again, or use "
-    )
-
-
-@pytest.mark.parametrize("name", HOSTS)
-def test_a_refused_connection_is_answered(no_copy, name):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]  # free again, so nobody listens
-    message = expected_no_network(name, no_copy, "refused")
-    with proxy(port), answered_within_5_seconds(ConnectionError, message):
-        load_dataset(name)
-
-
-def test_a_host_that_stays_silent_is_answered(no_copy):
-    message = expected_no_network("cifar10", no_copy, "(timed out|no answer within 3 seconds)")
-    with (
-        socket.create_server(("127.0.0.1", 0)) as listener,
-        proxy(listener.getsockname()[1]),
-        answered_within_5_seconds(ConnectionError, message),
-    ):
-        load_dataset("cifar10")
-
-
-def no_proxies(monkeypatch):
-    for variable in list(os.environ):
-        if variable.lower().endswith("_proxy"):
-            monkeypatch.delenv(variable)
-
-
-def test_an_unknown_host_is_answered(no_copy, monkeypatch):
-    def unknown(*_, **__):
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    no_proxies(monkeypatch)
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    message = expected_no_network("cifar10", no_copy, "Name or service not known")
-    with answered_within_5_seconds(ConnectionError, message):
-        load_dataset("cifar10")
-
-
-def test_a_name_server_that_stays_silent_is_answered(no_copy, monkeypatch):
-    released = threading.Event()
-
-    def silent(*_, **__):
-        released.wait(60)
-        raise socket.gaierror
-
-    no_proxies(monkeypatch)
-    monkeypatch.setattr(socket, "getaddrinfo", silent)
-    message = expected_no_network("cifar10", no_copy, "no answer within 3 seconds")
-    with answered_within_5_seconds(ConnectionError, message):
-        load_dataset("cifar10")
-    released.set()
