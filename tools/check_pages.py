@@ -7,7 +7,10 @@ from pathlib import Path
 
 BOOK = Path(__file__).parents[1] / "_build/html"
 # Tags that make the browser load something, and where they say what.
-LOADING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
+LOADING = dict.fromkeys(("script", "img", "iframe", "source", "video", "audio", "embed"), "src")
+LOADING |= {"link": "href", "object": "data"}
+LEADING = ("canonical", "search", "next", "prev")  # of <link>: where it leads, nothing is loaded
+NAMESPACE = "http://www.w3.org/"  # names a kind of element, and is never asked for
 
 
 class Loads(HTMLParser):
@@ -17,16 +20,47 @@ class Loads(HTMLParser):
         super().__init__()
         self.addresses = []
         self.silent = []
+        self.searched, self.text = None, ""
 
     def handle_starttag(self, tag, attributes):
         """Note what this tag loads, and an image whose alternative text is none."""
-        attributes = dict(attributes)
+        attributes = {name: value or "" for name, value in attributes}
         if tag == "img" and attributes.get("alt", "_images/").startswith(
             ("../_images/", "_images/")
         ):
             self.silent.append(attributes.get("src"))
-        if tag in LOADING and attributes.get("rel") not in ("canonical", "search", "next", "prev"):
-            self.addresses.append(attributes.get(LOADING[tag]) or "")
+        if tag in LOADING and attributes.get("rel") not in LEADING:
+            self.addresses.append(attributes.get(LOADING[tag], ""))
+        for choice in attributes.get("srcset", "").split(","):
+            self.addresses += choice.split()[:1]
+        self.addresses += in_css(attributes.get("style", ""))
+        if tag == "style":
+            self.searched = in_css
+        if tag == "script" and attributes.get("type", "") != "application/ld+json":
+            self.searched = in_script
+
+    def handle_data(self, data):
+        """Keep the text of a script or style."""
+        if self.searched:
+            self.text += data
+
+    def handle_endtag(self, tag):
+        """Search that text once it is whole."""
+        if self.searched and tag in ("script", "style"):
+            self.addresses += self.searched(self.text)
+            self.searched, self.text = None, ""
+
+
+def in_css(text):
+    """Return the addresses that a style loads."""
+    return re.findall(r"(?:url\(|@import )\s*[\"']?([^\"')]+)", text)
+
+
+def in_script(text):
+    """Return the addresses of other hosts in the strings of a script, comments aside."""
+    code = re.sub(r"/\*.*?\*/|^\s*//[^\n]*", "", text, flags=re.S | re.M)
+    found = re.findall(r"[\"'`]((?:https?:)?//\w[^\"'`\s]*)", code)
+    return [address for address in found if not address.startswith(NAMESPACE)]
 
 
 def faults(path):
@@ -34,7 +68,7 @@ def faults(path):
     text = path.read_text(encoding="utf-8")
     page = Loads()
     if path.suffix == ".css":
-        page.addresses = re.findall(r"(?:url\(|@import )[\"']?([^\"')]+)", text)
+        page.addresses = in_css(text)
     else:
         page.feed(text)
     foreign = [address for address in page.addresses if re.match(r"(https?:)?//", address)]
