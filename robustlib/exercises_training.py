@@ -9,9 +9,10 @@ import numpy as np
 from robustlib.attacks import fgsm
 from robustlib.fitting import create_state
 from robustlib.logits import logits_fn
+from robustlib.losses import cross_entropy
 from robustlib.models import MLP
 from robustlib.threat import Linf
-from robustlib.training import Mixed
+from robustlib.training import Mixed, Standard
 from robustlib.verdicts import array_of, call, checker, expect
 
 # ---- chapter 4 ---
@@ -38,6 +39,10 @@ def check_mixed_gradients(answer, rng):
     expect(alike, "return the gradients alone, in the structure of state.params.")
     found = _vector(result)
     c, a = (_vector(Mixed(epsilon, w)(state, batch, key, 1.0)[1]) for w in (0.0, 1.0))
+    model = logits_fn(state)
+    slope = jax.grad(lambda points: cross_entropy(model(points), labels).sum())(images)
+    unclipped = batch | {"image": images + epsilon * jnp.sign(slope)}
+    u = _vector(Standard()(state, unclipped, key, 1.0)[1])
     for mistake, sentence in (
         (weight * c + (1 - weight) * a, "the shares are swapped: weight is the adversarial one's."),
         ((c + a) / 2, "these are two halves: use weight."),
@@ -45,9 +50,10 @@ def check_mixed_gradients(answer, rng):
         (6 * (1 - weight) * c + weight * a, "the clean half is a sum, the other one a mean."),
         (c, "these are the clean gradients: where are the attacked images?"),
         (a, "these are the adversarial gradients: where are the clean images?"),
+        ((1 - weight) * c + weight * u, "clip the attacked images to [0, 1]."),
     ):
         expect(not np.allclose(found, mistake, rtol=1e-3, atol=1e-5), sentence)
-    sentence = "these gradients are not ours: is the attacked image made in one step, and clipped?"
+    sentence = "these gradients are not ours: is the attacked image one step of epsilon away?"
     expect(np.allclose(found, (1 - weight) * c + weight * a, rtol=1e-3, atol=1e-5), sentence)
     sentence = f"the gradients are right, but the network ran {len(passes)} times: twice is enough."
     expect(len(passes) == 2, sentence)
@@ -96,15 +102,22 @@ def check_mixed_training(answer, rng):
     state = call(answer, split, 0.25)
     sentence = f"a {type(state).__name__} was returned: return the state, with its params."
     expect(hasattr(state, "params") and hasattr(state, "apply_fn"), sentence)
-    model = logits_fn(state)
-    clean = float((model(images).argmax(axis=1) == labels).mean())
-    expect(clean > 0.75, f"it reads {clean:.0%} of clean images: is this the state after training?")
     other = call(answer, split, 0.02)
+    expect(other is not state, "two calls returned one and the same state: train at each call.")
+
+    def read(points):
+        return float((logits_fn(state)(points).argmax(axis=1) == labels).mean())
+
+    clean = read(images)
+    expect(clean > 0.75, f"it reads {clean:.0%} of clean images: is this the state after training?")
+    model = logits_fn(state)
+    robust = read(fgsm(model, images, labels, Linf(0.25)))
     same = np.array_equal(_vector(other.params), _vector(state.params))
+    sentence = f"epsilon plays no part, and FGSM leaves {robust:.0%}: where is the attack?"
+    expect(not same or robust > 0.2, sentence)
     expect(not same, "epsilon plays no part: 0.02 and 0.25 give the same parameters.")
-    robust = float((model(fgsm(model, images, labels, Linf(0.25))).argmax(axis=1) == labels).mean())
     sentence = f"{clean:.0%} are read correctly, but {robust:.0%} under FGSM at the epsilon given."
-    expect(robust > 0.75, sentence)
+    expect(robust > 0.3, sentence)
 
 
 # ---- chapter 5 ---
@@ -112,13 +125,14 @@ def check_mixed_training(answer, rng):
 
 @checker(right="it is allowed, and nothing allowed is nearer.")
 def check_projection(answer, rng):
-    """Check the projection of points [N, H, W, C] on the l-inf ball of images, met with the box."""
+    """Check the projection of points [N, H, W, C] on the l-inf ball of images within the box."""
     images, epsilon = rng.random((4, 5, 5, 1)), float(rng.uniform(0.1, 0.3))
     delta = rng.normal(scale=2 * epsilon, size=images.shape)
     found = array_of(call(answer, images, images + delta, epsilon), images.shape)
     ball, box = np.clip(delta, -epsilon, epsilon) + images, np.clip(images + delta, 0, 1)
     for mistake, sentence in (
         (images + delta, "these are the points that were given: move them."),
+        (images, "these are the images: go towards the points as far as is allowed."),
         (ball, "pixels leave [0, 1]: clip to the box as well."),
         (box, "pixels leave the ball: clip to images ± epsilon as well."),
     ):
@@ -130,56 +144,100 @@ def check_projection(answer, rng):
     expect(np.allclose(found, np.clip(ball, 0, 1), atol=1e-5), sentence)
 
 
-@checker(right="it climbs, and comes back into ball and box at every step.")
-def check_pgd_loop(answer, rng):
-    """Check the last point of PGD in l-inf, from a gradient, images, a start and four numbers."""
-    images, target = rng.random((8, 5, 5, 1)), rng.uniform(-0.5, 1.5, (8, 5, 5, 1))
-    epsilon = float(rng.uniform(0.1, 0.2))
-    start = np.clip(images + rng.uniform(-epsilon, epsilon, images.shape), 0, 1)
-    step_size, steps = 1.3 * epsilon, int(rng.integers(5, 9))
+def _length(a, axes=(1, 2, 3)):
+    return np.maximum(np.sqrt((a**2).sum(axis=axes, keepdims=True)), 1e-12)
 
-    def loop(project, start=start, direction=np.sign, steps=steps):
+
+@checker(right="each image climbs along its own gradient, and stays in its ball and in the box.")
+def check_pgd_l2(answer, rng):
+    """Check the last point of PGD in l-2, from a gradient, images, a start and three numbers."""
+    images, target = rng.random((8, 5, 5, 1)), rng.uniform(-0.5, 1.5, (8, 5, 5, 1))
+    slopes = rng.uniform(0.5, 2, target.shape) ** 4  # few pixels lead
+    slopes[0] = 0
+    epsilon, steps = float(rng.uniform(0.3, 0.5)), int(rng.integers(4, 7))
+    away = rng.normal(size=images.shape)
+    start = np.clip(images + 0.5 * epsilon * away / _length(away), 0, 1)
+    step_size, everything = 0.5 * epsilon, (0, 1, 2, 3)
+
+    def gradient(points):
+        return slopes * (target - np.asarray(points))
+
+    def along(g):
+        return g / _length(g)
+
+    def ball(delta):
+        return delta * np.minimum(1, epsilon / _length(delta))
+
+    def box(points):
+        return np.clip(points, 0, 1)
+
+    def loop(direction=along, pull=ball, clip=box, start=start, steps=steps):
         points = start
         for _ in range(steps):
-            points = project(points + step_size * direction(target - points), points)
+            points = clip(images + pull(points + step_size * direction(gradient(points)) - images))
         return points
 
-    def both(points, centre=images):
-        return np.clip(np.clip(points, centre - epsilon, centre + epsilon), 0, 1)
-
-    arguments = (lambda points: target - points), images, start, epsilon, step_size, steps
+    arguments = gradient, images, start, epsilon, step_size, steps
     found = array_of(call(answer, *arguments), images.shape)
+    own = "the length is an image's own: sum over axes 1, 2 and 3, not over the batch."
+    sphere = "where an image is nearer than epsilon, leave it: only those outside are pulled."
+
+    def crowd(g):
+        return g / _length(g, everything)
+
+    def crowd_ball(delta):
+        return delta * np.minimum(1, epsilon / _length(delta, everything))
+
     for mistake, sentence in (
-        (loop(lambda new, _: np.clip(new, 0, 1)), "it leaves the ball: clip to images ± epsilon."),
-        (loop(both), "the ball moves along with the point: its centre is always the image."),
-        (both(loop(lambda new, _: new)), "project after every step, not once at the end."),
+        (np.full(images.shape, found[0, 0, 0]), "one value everywhere: where did the images go?"),
+        (images, "these are the images that were given: take the steps."),
+        (start, "this is the start that was given: take the steps."),
+        (loop(crowd), own),
+        (loop(pull=crowd_ball), own),
+        (loop(crowd, crowd_ball), own),
+        (loop(pull=lambda delta: epsilon * along(delta)), sphere),
+        (loop(clip=lambda points: points), "pixels leave [0, 1]: clip to the box at each step."),
+        (loop(pull=lambda delta: delta), "it leaves the ball: pull back what is too far away."),
+        (loop(np.sign), "these are steps for l-inf: divide the gradient by its length instead."),
+        (loop(lambda g: g), "a step is step_size long: divide the gradient by its length."),
         (
-            loop(lambda new, _: np.clip(new, images - epsilon, images + epsilon)),
-            "clip to [0, 1] too.",
+            loop(pull=lambda d: np.clip(d, -epsilon, epsilon)),
+            "it is cut off pixel by pixel, as for l-inf: pull straight back.",
         ),
-        (loop(lambda new, _: both(new), images), "begin at the start that is given."),
-        (loop(lambda new, _: both(new), direction=lambda g: -np.sign(g)), "it goes downhill."),
-        (loop(lambda new, _: both(new), direction=lambda g: g), "in l-inf, take the sign."),
-        (loop(lambda new, _: both(new), steps=1), f"it took one step of {steps}."),
+        (
+            images + ball(box(loop(pull=lambda delta: delta, clip=lambda x: x)) - images),
+            "come back after every step, not once at the end.",
+        ),
+        (loop(start=images), "begin at the start that is given."),
+        (loop(lambda g: -along(g)), "it goes downhill."),
+        (loop(steps=1), f"it took one step of {steps}."),
     ):
         expect(not np.allclose(found, mistake, atol=1e-5), sentence)
-    wrong = np.abs(found - loop(lambda new, _: both(new))).max(axis=(1, 2, 3)) > 1e-4
+    wrong = np.abs(found - loop()).max(axis=(1, 2, 3)) > 1e-4
     expect(not wrong.any(), f"{wrong.sum()} of 8 images end elsewhere: does each step follow on?")
 
 
 @checker(right="success comes first, and the loss decides among equals.")
 def check_best_restart(answer, rng):
     """Check the restarts to keep, int [N], of fooled, bool [R, N], and losses [R, N]."""
-    fooled, losses = rng.random((6, 80)) < rng.choice([0, 0.4], 80), rng.normal(size=(6, 80))
-    found = array_of(call(answer, fooled, losses), (80,))
+    kept = []
+    for restarts, most in ((6, 2), (5, 3)):
+        fooled = rng.random((restarts, 80)) < rng.choice([0, 0.4], 80)
+        fooled[most] |= fooled.any(axis=0)
+        losses = rng.normal(size=fooled.shape)
+        kept.append(array_of(call(answer, fooled, losses), (80,)))
     among = np.where(fooled, losses, -np.inf)
-    expect(len(set(found)) > 1, "one restart for all: let each image keep its own.")
+    same = all(len(set(numbers)) == 1 for numbers in kept)
+    first = [numbers[0] for numbers in kept]
+    expect(not (same and first == [2, 3]), "the restart that fools most is not the best for all.")
+    expect(not (same and first == [5, 4]), "the last restart is kept: look at all of them.")
+    expect(not same, "one restart for all: let each image keep its own.")
     for mistake, sentence in (
         (losses.argmax(axis=0), "the loss alone decides: a restart that fools comes first."),
         (fooled.argmax(axis=0), "the first success is taken: take that of the highest loss."),
         (among.argmax(axis=0), "where no restart fools, keep the highest loss."),
     ):
-        expect(not np.array_equal(found, mistake), sentence)
+        expect(not np.array_equal(kept[1], mistake), sentence)
     right = np.where(fooled.any(axis=0), among, losses).argmax(axis=0)
-    n = int((found != right).sum())
+    n = int((kept[1] != right).sum())
     expect(n == 0, f"for {n} of 80 images another restart is to be kept.")

@@ -18,34 +18,43 @@ def scaled(images, points, epsilon):
     return images + delta * np.minimum(1, epsilon / size)
 
 
-def loop(project=None, *, at_the_end=False, sign=1, from_start=True, direction=np.sign):
+def length(a, axes=(1, 2, 3)):
+    return np.maximum(np.sqrt((a**2).sum(axis=axes, keepdims=True)), 1e-12)
+
+
+def own_direction(g):
+    return g / length(g)
+
+
+def ball(delta, epsilon):
+    return delta * np.minimum(1, epsilon / length(delta))
+
+
+def box(points):
+    return np.clip(points, 0, 1)
+
+
+def l2(*, direction=own_direction, pull=ball, clip=box, sign=1, from_start=True, only=None):
     """Return an answer to the second exercise with one thing done otherwise."""
-
-    def nearest(moved, points, images, epsilon):
-        return np.clip(np.clip(moved, images - epsilon, images + epsilon), 0, 1)
-
-    project = project or nearest
 
     def answer(gradient, images, start, epsilon, step_size, steps):
         points = start if from_start else images
-        for _ in range(steps):
+        for _ in range(only or steps):
             moved = points + sign * step_size * direction(gradient(points))
-            points = moved if at_the_end else project(moved, points, images, epsilon)
-        return nearest(points, points, images, epsilon) if at_the_end else points
+            points = clip(images + pull(moved - images, epsilon))
+        return points
 
     return answer
 
 
-def box(moved, points, images, epsilon):
-    return np.clip(moved, 0, 1)
+def over_the_batch(a):
+    return length(a, (0, 1, 2, 3))
 
 
-def ball(moved, points, images, epsilon):
-    return np.clip(moved, images - epsilon, images + epsilon)
-
-
-def previous_iterate(moved, points, images, epsilon):
-    return np.clip(np.clip(moved, points - epsilon, points + epsilon), 0, 1)
+def at_the_end(gradient, images, start, epsilon, step_size, steps):
+    free = l2(pull=lambda delta, epsilon: delta, clip=lambda points: points)
+    moved = free(gradient, images, start, epsilon, step_size, steps)
+    return images + ball(box(moved) - images, epsilon)
 
 
 def highest_loss(fooled, losses):
@@ -70,14 +79,24 @@ def last_restart(fooled, losses):
 
 WRONG = {
     "check_projection": {"box only": box_only, "ball only": ball_only, "scaled": scaled},
-    "check_pgd_loop": {
-        "clipped to the box only": loop(box),
-        "clipped to the ball only": loop(ball),
-        "projected around the previous iterate": loop(previous_iterate),
-        "projected once at the end": loop(at_the_end=True),
-        "downhill": loop(sign=-1),
-        "start thrown away": loop(from_start=False),
-        "gradient in place of its sign": loop(direction=lambda gradient: gradient),
+    "check_pgd_l2": {
+        "norm over the whole batch": l2(
+            direction=lambda g: g / over_the_batch(g),
+            pull=lambda delta, e: delta * np.minimum(1, e / over_the_batch(delta)),
+        ),
+        "pulled to the sphere": l2(pull=lambda delta, epsilon: epsilon * own_direction(delta)),
+        "not clipped": l2(clip=lambda points: points),
+        "not pulled back": l2(pull=lambda delta, epsilon: delta),
+        "ball of l-inf": l2(pull=lambda delta, epsilon: np.clip(delta, -epsilon, epsilon)),
+        "step of l-inf": l2(direction=np.sign),
+        "gradient not divided": l2(direction=lambda gradient: gradient),
+        "NaN where the gradient is zero": l2(
+            direction=lambda g: g / np.sqrt((g**2).sum(axis=(1, 2, 3), keepdims=True))
+        ),
+        "came back once at the end": at_the_end,
+        "start thrown away": l2(from_start=False),
+        "downhill": l2(sign=-1),
+        "one step": l2(only=1),
     },
     "check_best_restart": {
         "highest loss": highest_loss,
