@@ -165,8 +165,15 @@ def test_the_version_is_one():
 
 
 def test_the_api_page_lists_every_public_name():
-    listed = re.findall(r"auto\w+:: robustlib\.(\w+)", (ROOT / "book/api.md").read_text())
-    assert set(robustlib.__all__) - {"RECIPES"} <= set(listed)
+    page = (ROOT / "book/api.md").read_text()
+    listed = re.findall(r"(?:auto\w+|py:data):: robustlib\.(\w+)", page)
+    assert set(robustlib.__all__) <= set(listed)
+
+
+def test_the_readme_installs_the_locked_build_tools():
+    locked, readme = ((ROOT / name).read_text() for name in ("requirements.txt", "README.md"))
+    pins = re.findall(r"^(?:setuptools|wheel)==[^\s;]+", locked, flags=re.MULTILINE)
+    assert len(pins) == 2 and all(f" {pin}" in readme for pin in pins)
 
 
 @pytest.mark.parametrize("folder", [".", "benchmarks", "tests/colab"])
