@@ -50,11 +50,14 @@ def flax_own(images, kernel, strides, padding):
     return lax.conv_general_dilated(images, kernel, strides, padding, dimension_numbers=DIMENSIONS)
 
 
-@pytest.mark.parametrize("name", TABLE)
-def test_it_is_flaxs_own_in_value_and_gradients(name):
+CASES = [(name, 3) for name in TABLE] + [("second layer", 257)]
+
+
+@pytest.mark.parametrize(("name", "n"), CASES)
+def test_it_is_flaxs_own_in_value_and_gradients(name, n):
     size, kernel_size, outputs, strides, padding = TABLE[name]
     rng = np.random.default_rng(0)
-    images = rng.normal(size=(3, *size)).astype(np.float32)
+    images = rng.normal(size=(n, *size)).astype(np.float32)
     kernel = rng.normal(size=(*kernel_size, size[2], outputs)).astype(np.float32)
     shape = jax.eval_shape(lambda x, k: flax_own(x, k, strides, padding), images, kernel).shape
     weights = rng.normal(size=shape).astype(np.float32)
