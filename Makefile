@@ -1,5 +1,5 @@
-# `make help` lists the targets. Everything is written inside this folder: packages in .venv (and
-# .venv-colab, .venv-bench), what is kept between runs in .cache, the book in _build.
+# `make help` lists the targets. Nothing is written outside this folder: packages go into .venv (and
+# .venv-colab, .venv-bench), what is kept between runs into .cache, the book into _build.
 
 PYTHON ?=
 REPOSITORY ?=

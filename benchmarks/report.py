@@ -15,10 +15,10 @@ LIBRARIES = ("by hand", "torchattacks", "Foolbox", "ART")
 
 def keep(results: dict) -> None:
     """Keep the results of this kind of device, and put those of all kinds into the README."""
-    every = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    every = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     every[results["platform"]] = results
-    RESULTS.write_text(json.dumps(every, indent=1) + "\n")
-    README.write_text(in_readme(README.read_text(), every))
+    RESULTS.write_text(json.dumps(every, indent=1) + "\n", encoding="utf-8")
+    README.write_text(in_readme(README.read_text(encoding="utf-8"), every))
 
 
 def in_readme(text: str, every: dict) -> str:
@@ -37,8 +37,8 @@ def tables(results: dict) -> str:
         f"{results['commit']}, with {versions}. Every side is warmed up; then all take turns, once "
         f"a round. The tables show medians over {results['rounds']} rounds, and each side's clock "
         "stops when its result is there. PyTorch runs in processes of its own, as installed and "
-        "with malloc tuned (`MALLOC_MMAP_THRESHOLD_` and `MALLOC_TRIM_THRESHOLD_` raised), on the "
-        "same weights and images.",
+        "with malloc tuned (`MALLOC_MMAP_THRESHOLD_` and `MALLOC_TRIM_THRESHOLD_` raised); the "
+        "attacks meet the same weights and images on every side.",
         width=100,
         break_on_hyphens=False,
     )
@@ -105,7 +105,8 @@ def _pgd(pgd, images):
     def row(name, library):
         rates = [pgd[batch].get(name) for batch in batches]
         cells = ["" if rate is None else f"{rate:,.0f}" for rate in rates]
-        return (name, *cells, str(pgd["still correct"][library]))
+        counted = not name.startswith(TUNED)  # malloc changes no number
+        return (name, *cells, str(pgd["still correct"][library]) if counted else "")
 
     sides = [side for side in (INSTALLED, TUNED) if f"{side}: by hand" in pgd[batches[0]]]
     rows = [row("robustlib", "robustlib")]

@@ -33,8 +33,11 @@ def about(command: str, packages: tuple[str, ...]) -> dict:
 
 def _commit() -> str:
     def git(*arguments):
-        answer = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
-        return answer.stdout.strip()
+        try:
+            run = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
+        except FileNotFoundError:  # this machine has no git
+            return ""
+        return run.stdout.strip()
 
     changed = git("status", "--porcelain", "--", "robustlib", "results/*.py", "benchmarks/*.py")
     return (git("rev-parse", "--short=12", "HEAD") or "no git") + (
@@ -50,6 +53,6 @@ def _device(device) -> str:
     if device.platform != "cpu":
         return device.device_kind
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor()

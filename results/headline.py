@@ -61,6 +61,7 @@ def compute(quick: bool = False) -> dict:
     Args:
         quick: train for one epoch, attack 100 images: to see that everything runs.
     """
+    made_by = about("make results", PACKAGES) | {"hash": content_hash()}
     rows, progress = [], _Progress()
     for dataset, names in TESTS.items():
         tests = {name: load_dataset(name).test for name in names}
@@ -77,8 +78,7 @@ def compute(quick: bool = False) -> dict:
                 report = attacked(result, test, baselines[name])
                 progress.say(f"attacked {len(test):,} images of {name}", test)
                 rows.append(_row(chosen, name, result, report, baselines[name]))
-    return about("make results", PACKAGES) | {
-        "hash": content_hash(),
+    return made_by | {
         "attacks": list(ATTACKS),
         "threat": report.threat,
         "attack_seed": report.seed,

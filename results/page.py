@@ -20,13 +20,13 @@ def load() -> dict:
     """
     if not STORED.exists():
         raise FileNotFoundError(f"{STORED.name} has not been computed yet: run `make results`.")
-    return json.loads(STORED.read_text())
+    return json.loads(STORED.read_text(encoding="utf-8"))
 
 
 def keep(stored: dict) -> None:
     """Write headline.json and put its table into the README."""
-    STORED.write_text(json.dumps(stored, indent=1) + "\n")
-    README.write_text(in_readme(README.read_text(), stored))
+    STORED.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    README.write_text(in_readme(README.read_text(encoding="utf-8"), stored))
 
 
 def is_current(stored: dict) -> bool:

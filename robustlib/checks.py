@@ -6,6 +6,7 @@ in a call from Python, never on a traced array.
 
 import difflib
 import math
+import numbers
 from typing import Any
 
 import jax
@@ -23,6 +24,11 @@ def is_traced(*values: Any) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 
+def _known(number: Any, wait: bool) -> bool:
+    """Return whether a number's value may be looked at, waiting for the device only if `wait`."""
+    return not is_traced(number) and (wait or not isinstance(number, jax.Array))
+
+
 def check_images(images: Any, *, values: bool = True) -> None:
     """Raise unless images are float [N, H, W, C], N at least 1, and (if `values`) in [0, 1]."""
     dtype = getattr(images, "dtype", None)
@@ -35,6 +41,11 @@ def check_images(images: Any, *, values: bool = True) -> None:
         raise TypeError(
             f"images must be floats in [0, 1], but are {dtype}: "
             "convert them to float32 and divide by 255."
+        )
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(
+            f"images must be float32, but are {dtype}, which is too coarse to hold a perturbation "
+            "exactly: convert them with images.astype('float32')."
         )
     if images.ndim != 4:
         raise ValueError(
@@ -156,13 +167,20 @@ def check_threat(threat: Any, image_shape: tuple[int, ...], *, wait: bool = True
             "wrap epsilon in Linf or L2."
         )
     epsilon = threat.epsilon
+    _check_number("epsilon", epsilon)
     if np.shape(epsilon) != ():
         raise ValueError(
             f"epsilon must be one number, but has the shape {np.shape(epsilon)}: "
             "call once for each epsilon."
         )
-    if not is_traced(epsilon) and (wait or not isinstance(epsilon, jax.Array)):
+    if _known(epsilon, wait):
         check_epsilon(float(epsilon), threat.largest_epsilon(image_shape), threat.name)
+
+
+def _check_number(name: str, number: Any) -> None:
+    """Raise unless this is a real number or an array of them."""
+    if not isinstance(number, numbers.Real | np.ndarray | jax.Array):
+        raise TypeError(f"{name} must be a number, but is {number!r}: pass a float such as 0.1.")
 
 
 def check_epsilon(epsilon: float, largest: float = 1.0, name: str = "l-inf") -> None:
@@ -175,7 +193,7 @@ def check_epsilon(epsilon: float, largest: float = 1.0, name: str = "l-inf") -> 
     if epsilon > largest * (1 + 1e-6):
         hint = (
             " a budget of 8 grey levels out of 255 is written 8 / 255"
-            if largest == 1
+            if name == "l-inf"
             else " it is the length of the whole perturbation, the root of its summed squares"
         )
         raise ValueError(
@@ -184,14 +202,21 @@ def check_epsilon(epsilon: float, largest: float = 1.0, name: str = "l-inf") -> 
         )
 
 
-def check_loop(steps: Any, step_size: Any, restarts: Any) -> None:
-    """Raise unless steps and restarts are whole numbers from 1 and step_size is above 0."""
+def check_loop(steps: Any, step_size: Any, restarts: Any, *, wait: bool = True) -> None:
+    """Raise unless steps and restarts are whole numbers from 1 and step_size is above 0.
+
+    Numbers on the device are looked at only if `wait`.
+    """
     for name, count in (("steps", steps), ("restarts", restarts)):
-        if not jnp.issubdtype(jnp.result_type(count), jnp.integer):
-            raise TypeError(f"{name} must be a whole number, but is {count}: pass an int.")
-        if not is_traced(count) and count < 1:
+        number = isinstance(count, int | np.integer | np.ndarray | jax.Array)
+        if not (number and jnp.issubdtype(jnp.result_type(count), jnp.integer)):
+            raise TypeError(f"{name} must be a whole number, but is {count!r}: pass an int.")
+        if _known(count, wait) and count < 1:
             raise ValueError(f"{name} must be at least 1, but is {count}: take one or more.")
-    if step_size is None or is_traced(step_size):
+    if step_size is None:
+        return
+    _check_number("step_size", step_size)
+    if not _known(step_size, wait):
         return
     if not (math.isfinite(step_size) and step_size > 0):
         raise ValueError(
@@ -200,9 +225,10 @@ def check_loop(steps: Any, step_size: Any, restarts: Any) -> None:
         )
 
 
-def check_share(name: str, share: Any) -> None:
-    """Raise unless a number given from Python lies in [0, 1]."""
-    if not isinstance(share, jax.Array) and not 0 <= share <= 1:
+def check_share(name: str, share: Any, *, wait: bool = True) -> None:
+    """Raise unless a number lies in [0, 1]; one on the device is looked at only if `wait`."""
+    _check_number(name, share)
+    if _known(share, wait) and not 0 <= share <= 1:
         raise ValueError(f"{name} must lie in [0, 1], but is {share}: it is a share, such as 0.5.")
 
 
@@ -217,14 +243,7 @@ def example_keys(key: Any, n: int) -> jax.Array:
         TypeError: `key` is no random key.
         ValueError: there is neither one key nor n.
     """
-    dtype = getattr(key, "dtype", None)
-    if dtype == jnp.uint32 and key.shape[-1:] == (2,):
-        key = jax.random.wrap_key_data(key)
-    elif dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        raise TypeError(
-            f"key must be a JAX random key, but is {key if dtype is None else dtype}: "
-            "make one with jax.random.key(0)."
-        )
+    key = _new_style(key)
     if key.shape == (n,):
         return key
     if key.shape != ():
@@ -233,6 +252,29 @@ def example_keys(key: Any, n: int) -> jax.Array:
             f"{key.shape}: pass one key, and it is split for you."
         )
     return fold_in_all(key, jnp.arange(n))
+
+
+def one_key(key: Any) -> jax.Array:
+    """Return the one random key given, in the new style; raise if it is none, or several."""
+    key = _new_style(key)
+    if key.shape != ():
+        raise ValueError(
+            f"key must be one key, but has the shape {key.shape}: pass one, and it is split for "
+            "every example."
+        )
+    return key
+
+
+def _new_style(key: Any) -> jax.Array:
+    dtype = getattr(key, "dtype", None)
+    if dtype == jnp.uint32 and key.shape[-1:] == (2,):
+        return jax.random.wrap_key_data(key)
+    if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        raise TypeError(
+            f"key must be a JAX random key, but is {key if dtype is None else dtype}: "
+            "make one with jax.random.key(0)."
+        )
+    return key
 
 
 fold_in_all = jax.jit(jax.vmap(jax.random.fold_in, in_axes=(None, 0)))

@@ -1,6 +1,5 @@
 """Data sets: images as float32 in [0, 1], in three fixed parts."""
 
-import difflib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import jax
 import numpy as np
 
 from robustlib import tfds_source
+from robustlib.checks import suggestion
 
 VALIDATION_SIZE = 5_000
 
@@ -241,10 +241,10 @@ def _check_name(name):
         origin = " (from the environment variable ROBUSTLIB_DATASET)"
     if name in _FACTS:
         return name
-    nearest = difflib.get_close_matches(str(name).lower(), _FACTS, n=1, cutoff=0.5)
-    hint = f"the nearest name is {nearest[0]!r}, and all names are" if nearest else "the names are"
+    nearest = suggestion(str(name).lower(), list(_FACTS))
     raise ValueError(
-        f"there is no data set {name!r}{origin}; {hint} {', '.join(map(repr, _FACTS))}."
+        f"there is no data set {name!r}{origin}{nearest}: choose one of "
+        f"{', '.join(map(repr, _FACTS))}."
     )
 
 

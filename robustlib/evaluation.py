@@ -100,6 +100,11 @@ def evaluate_robustness(
         TypeError, ValueError: an argument is of the wrong type, shape or range.
     """
     logits_fn, chosen = _checked(logits_fn, split, threat, key), _checked_attacks(attacks)
+    if not isinstance(baseline, RobustnessReport | None):
+        raise TypeError(
+            f"baseline must be the report on an undefended model, but is {baseline!r}: pass what "
+            "evaluate_robustness returned for it."
+        )
     start = time.perf_counter()
     logits = predictions(logits_fn, split.images, of=lambda logits: logits)
     clean = logits.argmax(axis=1) == split.labels
@@ -130,7 +135,6 @@ def evaluate_robustness(
         robust_correct=int(standing.sum()),
         attacks=tuple(results),
         seconds=time.perf_counter() - start,
-        baseline=None if baseline is None else baseline.robust_accuracy,
     )
     few = sanity.sample(split)
     box = type(threat)(threat.largest_epsilon(split.images.shape))
@@ -149,7 +153,9 @@ def evaluate_robustness(
         *sanity.flag_outside(outside),
         *sanity.flag_baseline(report, baseline),
     ]
-    return dataclasses.replace(report, flags=tuple(flags))
+    comparable = sanity.is_comparable(report, baseline)
+    undefended = baseline.robust_accuracy if comparable else None
+    return dataclasses.replace(report, baseline=undefended, flags=tuple(flags))
 
 
 # ---- running over a split ------------------------------------------------------------------------
@@ -218,7 +224,7 @@ def _checked(logits_fn, split, threat=None, key=None):
     checks.check_labels(split.labels, split.images, classes=classes)
     if threat is not None:
         checks.check_threat(threat, split.images.shape)
-        checks.example_keys(key, len(split.labels))
+        checks.one_key(key)
     return logits_fn
 
 

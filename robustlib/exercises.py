@@ -100,7 +100,7 @@ def check_stable_cross_entropy(answer, rng):
         expect(np.allclose(found, right, rtol=1e-3, atol=1e-3), sentence)
 
 
-@checker(right="no other temperature has a smaller loss, within 5 %.")
+@checker(right="it is within 5 % of the best temperature.")
 def check_temperature(answer, rng):
     """Check the temperature T with the smallest mean cross-entropy of logits [N, K] / T."""
     candidates = np.geomspace(0.1, 10, 400)
@@ -202,7 +202,8 @@ def check_smallest_epsilon(answer, rng):
     ):
         expect(not np.allclose(found, mistake), sentence)
     i = np.abs(found - right).argmax()
-    sentence = f"image {i} has {found[i]:.2f}, where {right[i]:.2f} was expected ({none}: none)."
+    given, expected = ("inf" if e == none else f"{e:.2f}" for e in (found[i], right[i]))
+    sentence = f"image {i} has {given}, where {expected} was expected (inf: no epsilon breaks it)."
     expect(np.allclose(found, right), sentence)
 
 

@@ -99,13 +99,12 @@ def fit(
     """
     _check_fit(state, split, objective, epochs, batch_size)
     steps_per_epoch = len(split.labels) // batch_size
-    total, done = epochs * steps_per_epoch, 0
+    total, done, start = epochs * steps_per_epoch, 0, time.perf_counter()
     order_key, attack_key = jax.random.split(key)
     order = _batches(order_key, len(split.labels), epochs, batch_size)
     images, labels = jnp.asarray(split.images), jnp.asarray(split.labels)
     history = jnp.zeros((total, 2), jnp.float32)  # loss and accuracy of each step
     state, chunk, interrupted = counted_on_device(state), 1, False
-    start = time.perf_counter()
     bar = tqdm(total=total, unit="step", disable=not progress, file=sys.stderr, leave=False)
     try:
         while done < total:

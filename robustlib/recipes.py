@@ -127,7 +127,7 @@ def fit_or_load(recipe: Recipe, *, progress: bool = True) -> FitResult:
         try:
             return _load(path, state)
         except Exception as error:  # zip, NumPy and JSON each have their own for damage
-            print(f"The kept model {path} is damaged ({error}); it is trained again.")
+            print(f"The kept model {path} cannot be read ({error}); it is trained again.")
     key = jax.random.fold_in(jax.random.key(recipe.seed), 1)
     result = fit(
         state,
@@ -139,7 +139,10 @@ def fit_or_load(recipe: Recipe, *, progress: bool = True) -> FitResult:
         progress=progress,
     )
     if not result.interrupted:
-        _save(path, result)
+        try:
+            _save(path, result)
+        except OSError as error:
+            print(f"The trained model cannot be kept ({error}); the next run trains it again.")
     return result
 
 

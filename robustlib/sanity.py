@@ -127,8 +127,19 @@ def flag_baseline(report, baseline):
             "No undefended model was evaluated beside this one: pass its report as `baseline`, to "
             "see what the same attacks do to it."
         )
-    elif (baseline.threat, baseline.examples) != (report.threat, report.examples):
+    elif not is_comparable(report, baseline):
         yield (
-            f"The baseline was evaluated under another threat model or on another number of "
-            f"images ({baseline.threat}, {baseline.examples} images)."
+            "The baseline was evaluated under another threat model, on another number of images "
+            f"or with other attacks ({baseline.threat}, {baseline.examples} images, "
+            f"{', '.join(attack.name for attack in baseline.attacks)}): do it in the same way."
         )
+
+
+def is_comparable(report, baseline):
+    """Return whether there is a baseline, evaluated in the same way as the report."""
+
+    def how(report):
+        attacks = [(attack.name, attack.steps, attack.restarts) for attack in report.attacks]
+        return report.threat, report.examples, attacks
+
+    return baseline is not None and how(baseline) == how(report)

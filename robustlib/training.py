@@ -239,7 +239,7 @@ def check_objective(
 ) -> None:
     """Raise unless the numbers of an objective are of the right type and range.
 
-    The value of an epsilon on the device is looked at only if `wait`.
+    Numbers on the device are looked at only if `wait`.
     """
     if not isinstance(objective, Objective):
         raise TypeError(
@@ -248,11 +248,11 @@ def check_objective(
         )
     if not isinstance(objective, Standard):
         checks.check_threat(objective.threat, image_shape, wait=wait)
-        checks.check_share("ramp", objective.ramp)
+        checks.check_share("ramp", objective.ramp, wait=wait)
     if isinstance(objective, Mixed):
-        checks.check_share("weight", objective.weight)
+        checks.check_share("weight", objective.weight, wait=wait)
     if isinstance(objective, MinMax):
-        checks.check_loop(objective.steps, None, 1)
+        checks.check_loop(objective.steps, None, 1, wait=wait)
 
 
 def counted_on_device(state: TrainState) -> TrainState:

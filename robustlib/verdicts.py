@@ -1,9 +1,9 @@
 """What a checker of exercises says, and how one is written.
 
-A checker takes the reader's answer, a function or a value, and returns a `Verdict`: right; or what
-was given, what was expected and where to look; or "not yet" for the stub that the chapter starts
-with. It never raises for anything a reader may write. The random cases are drawn anew at each call,
-so an answer cannot be fitted to them.
+A checker takes the reader's answer, a function, and returns a `Verdict`: right; or what was given,
+what was expected and where to look; or "not yet" for the stub that the chapter starts with. It
+never raises for anything a reader may write. The random cases are drawn anew at each call, so an
+answer cannot be fitted to them.
 """
 
 import functools
@@ -60,15 +60,6 @@ def checker(right: str) -> Callable:
         return checked
 
     return decorate
-
-
-def given(answer: Any, kind: type | tuple[type, ...], expected: str) -> Any:
-    """Return a value that the reader gave, if it is of the kind expected."""
-    if answer is None or answer is ...:
-        raise Missing
-    if not isinstance(answer, kind):
-        raise Unlike(f"a {type(answer).__name__} was given, where {expected} was expected.")
-    return answer
 
 
 def call(answer: Any, *arguments: Any) -> Any:

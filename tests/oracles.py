@@ -57,8 +57,24 @@ def nearest(images, points, epsilon, norm):
     return new
 
 
-def plain_pgd(gradient, loss, fools, images, starts, epsilon, step_size, steps):
-    """l-inf PGD with one Python loop for each thing that is repeated.
+def steepest_point(points, gradients, radius, norm):
+    """Return the points after the steepest step in the box, each row's: the step of `plain_pgd`."""
+    lower, upper = -points, 1 - points
+    if norm == "l-inf":
+        return points + np.clip(radius * np.sign(gradients), lower, upper)
+    largest = np.abs(gradients).max(axis=1, keepdims=True)
+    gradients = gradients / np.where(largest > 0, largest, 1)
+    low, high = np.zeros((len(points), 1)), np.full((len(points), 1), 1e6)
+    for _ in range(80):
+        middle = (low + high) / 2
+        step = np.clip(middle * gradients, lower, upper)
+        short = np.linalg.norm(step, axis=1, keepdims=True) <= radius
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    return points + np.clip(low * gradients, lower, upper)
+
+
+def plain_pgd(gradient, loss, fools, images, starts, threat, step_size, steps):
+    """PGD with one Python loop for each thing that is repeated.
 
     Args:
         gradient: points [N, ...] -> gradients of the loss.
@@ -66,13 +82,14 @@ def plain_pgd(gradient, loss, fools, images, starts, epsilon, step_size, steps):
         fools: points [N, ...] -> bool [N].
         images: [N, ...].
         starts: one [N, ...] a restart.
-        epsilon: the radius.
+        threat: the name of its norm and its radius.
         step_size: in the same units.
         steps: steps a restart.
 
     Returns:
         points [N, ...], fooled [N].
     """
+    (norm, epsilon), rows = threat, lambda a: np.float64(a).reshape(len(a), -1)
     answer, answer_loss = images.copy(), np.full(len(images), -np.inf)
     fooled = np.zeros(len(images), bool)
     for start in starts:
@@ -85,7 +102,7 @@ def plain_pgd(gradient, loss, fools, images, starts, epsilon, step_size, steps):
                 if (success[i], losses[i]) > (fooled[i], answer_loss[i]):
                     answer[i], fooled[i], answer_loss[i] = points[i], success[i], losses[i]
             if step < steps:
-                moved = points + np.float32(step_size) * np.sign(gradient(points))
-                points = np.clip(moved, images - np.float32(epsilon), images + np.float32(epsilon))
-                points = np.clip(points, 0, 1)
+                moved = steepest_point(rows(points), rows(gradient(points)), step_size, norm)
+                points = nearest(rows(images), moved, epsilon, norm)
+                points = points.astype(np.float32).reshape(images.shape)
     return answer, fooled

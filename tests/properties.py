@@ -69,15 +69,15 @@ def pgd_stays_in_ball_and_box(lib, cnn):
         assert threat.contains(images, found).all()
 
 
-def pgd_is_a_plain_loop(lib, cnn, loss=confidence, epsilon=0.3):
+def pgd_is_a_plain_loop(lib, cnn, loss=confidence, threat=("l-inf", 0.3)):
     f, (images, labels) = lib.logits_fn(cnn.state), first(cnn, 200)
+    norm, epsilon = threat
+    ball = {"l-inf": lib.Linf, "l-2": lib.L2}[norm](epsilon)
     steps, step_size, restarts = 3, epsilon / 3, 4
     keys = [jax.random.fold_in(jax.random.key(3), i) for i in range(len(images))]
     starts = [
         np.asarray(
-            lib.Linf(epsilon).sample(
-                images, jnp.stack([jax.random.fold_in(key, restart) for key in keys])
-            )
+            ball.sample(images, jnp.stack([jax.random.fold_in(key, restart) for key in keys]))
         )
         for restart in range(restarts)
     ]
@@ -87,7 +87,7 @@ def pgd_is_a_plain_loop(lib, cnn, loss=confidence, epsilon=0.3):
         lambda points: wrong(f, points, labels),
         images,
         starts,
-        epsilon,
+        threat,
         step_size,
         steps,
     )
@@ -95,7 +95,7 @@ def pgd_is_a_plain_loop(lib, cnn, loss=confidence, epsilon=0.3):
         f,
         images,
         labels,
-        lib.Linf(epsilon),
+        ball,
         jax.random.key(3),
         steps=steps,
         step_size=step_size,

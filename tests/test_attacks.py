@@ -35,7 +35,11 @@ def test_pgd_is_a_plain_loop_whose_loss_is_at_odds_with_success(cnn):
 
 
 def test_pgd_is_a_plain_loop_on_cross_entropy(cnn):
-    properties.pgd_is_a_plain_loop(robustlib, cnn, robustlib.cross_entropy, 0.08)
+    properties.pgd_is_a_plain_loop(robustlib, cnn, robustlib.cross_entropy, ("l-inf", 0.08))
+
+
+def test_pgd_in_l2_is_a_plain_loop(cnn):
+    properties.pgd_is_a_plain_loop(robustlib, cnn, robustlib.cross_entropy, ("l-2", 1.0))
 
 
 def test_restarts_never_lose_an_example(cnn):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.check_pages import faults
+from tools.check_pages import faults, missing
 
 FOREIGN = {
     "a script": '<script src="https://cdn.example/a.js"></script>',
@@ -42,7 +42,7 @@ OWN = {
 @pytest.mark.parametrize("what", FOREIGN)
 def test_what_comes_from_another_host_is_named(tmp_path, what):
     page = tmp_path / "page.html"
-    page.write_text(f"<html><body>{FOREIGN[what]}<p>text</p></body></html>")
+    page.write_text(f"<html><body>{FOREIGN[what]}<p>text</p></body></html>", encoding="utf-8")
     (fault,) = faults(page)
     assert fault.startswith(f"{page} loads ") and fault.endswith(" from another host.")
     assert "example" in fault
@@ -51,19 +51,32 @@ def test_what_comes_from_another_host_is_named(tmp_path, what):
 @pytest.mark.parametrize("what", OWN)
 def test_links_and_what_the_book_holds_are_let_pass(tmp_path, what):
     page = tmp_path / "page.html"
-    page.write_text(f"<html><body>{OWN[what]}<p>text</p></body></html>")
+    page.write_text(f"<html><body>{OWN[what]}<p>text</p></body></html>", encoding="utf-8")
     assert faults(page) == []
 
 
 def test_a_style_sheet_is_searched(tmp_path):
     sheet = tmp_path / "a.css"
-    sheet.write_text("a { background: url(a.png) } b { background: url('//example.org/b.png') }")
+    rules = "a { background: url(a.png) } b { background: url('//example.org/b.png') }"
+    sheet.write_text(rules, encoding="utf-8")
     assert faults(sheet) == [f"{sheet} loads //example.org/b.png from another host."]
 
 
 @pytest.mark.parametrize("tag", ['<img src="_images/7.svg">', '<img alt="_images/7.svg" src="7">'])
 def test_a_figure_without_alternative_text_is_named(tmp_path, tag):
     page = tmp_path / "page.html"
-    page.write_text(tag)
+    page.write_text(tag, encoding="utf-8")
     (fault,) = faults(page)
     assert fault.endswith("without alternative text.")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    page, sheet = tmp_path / "page.html", tmp_path / "a.css"
+    page.write_text('<link rel="stylesheet" href="a.css?v=1"><img alt="A 7." src="#"><script src>')
+    sheet.write_text("a { background: url(data:image/png;base64,AA) } b { src: url(b%20c.woff) }")
+    assert missing(page) == []
+    assert missing(sheet) == [f"{sheet} loads {tmp_path / 'b c.woff'}, which is not there."]
+    (tmp_path / "b c.woff").touch()
+    assert missing(sheet) == []
+    sheet.unlink()
+    assert missing(page) == [f"{page} loads {sheet}, which is not there."]

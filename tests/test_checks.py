@@ -9,6 +9,7 @@ import pytest
 
 import robustlib
 from robustlib import L2, Linf, checks
+from robustlib.training import check_objective
 
 N, SHAPE = 8, (8, 4, 4, 1)
 IMAGES = np.linspace(0, 1, N * 16, dtype=np.float32).reshape(SHAPE)
@@ -69,6 +70,10 @@ WRONG_SHAPES = {
         r"images must be floats in \[0, 1\], but are uint8: .*divide by 255\.",
     ),
     "integers": ({"images": (IMAGES * 255).astype(int)}, r"but are int64: .*divide by 255\."),
+    "half precision": (
+        {"images": IMAGES.astype(np.float16)},
+        r"images must be float32, but are float16, .*astype\('float32'\)\.",
+    ),
     "a list of images": ({"images": IMAGES.tolist()}, "but got a list: .*numpy.asarray"),
     "no channels": (
         {"images": IMAGES[..., 0]},
@@ -115,11 +120,15 @@ EPSILONS = {
     "negative": (Linf(-0.1), r"epsilon must be a finite number of at least 0, but is -0\.1: "),
     "NaN": (Linf(float("nan")), "epsilon must be a finite number of at least 0, but is nan"),
     "grey levels": (Linf(8), r"at most 1 for l-inf, the whole pixel box, but is 8: .*8 / 255"),
+    "nothing": (Linf(None), "epsilon must be a number, but is None: pass a float"),
+    "in quotes": (Linf("0.3"), "epsilon must be a number, but is '0.3': pass a float"),
     "too long": (L2(4.1), r"at most 4 for l-2, the whole pixel box, but is 4\.1: .*the length"),
 }
 NUMBERS = {
     "no steps": ({"steps": 0}, "steps must be at least 1, but is 0"),
     "half a step": ({"steps": 2.5}, "steps must be a whole number, but is 2.5: pass an int"),
+    "steps in quotes": ({"steps": "40"}, "steps must be a whole number, but is '40': pass an int"),
+    "a size in quotes": ({"step_size": "0.1"}, "step_size must be a number, but is '0.1': pass"),
     "no restarts": ({"restarts": 0}, "restarts must be at least 1, but is 0"),
     "no step size": (
         {"step_size": 0},
@@ -209,10 +218,7 @@ def test_a_number_is_no_threat_model(name, state):
     ("key", "text"),
     [
         (0, r"key must be a JAX random key, but is 0: make one with jax.random.key\(0\)"),
-        (
-            jax.random.split(KEY, 5),
-            r"one key or one for each of the 8 examples, .*\(5,\): ",
-        ),
+        (jax.random.split(KEY, 5), r"key must be one key.*, but has the shape \(5,\): "),
     ],
 )
 def test_wrong_keys(name, key, text):
@@ -229,6 +235,13 @@ def test_wrong_keys(name, key, text):
     refused(calls[name], text)
 
 
+@pytest.mark.parametrize("evaluator", [robustlib.robust_accuracy, robustlib.evaluate_robustness])
+def test_an_evaluation_has_one_key(evaluator):
+    keys = jax.random.split(KEY, len(IMAGES))
+    text = r"key must be one key, but has the shape \(8,\): pass one"
+    refused(lambda: evaluator(never_run, split(IMAGES, LABELS), Linf(0.1), keys), text)
+
+
 def test_the_model_of_these_tests_does_fail_when_it_is_run():
     with pytest.raises(Exception, match="the model was run"):
         robustlib.accuracy(never_run, split(IMAGES, LABELS))
@@ -243,7 +256,10 @@ def test_the_model_of_these_tests_does_fail_when_it_is_run():
         ),
         (lambda s: robustlib.standard_train_step(s, {"image": IMAGES}), r"but is \['image'\]"),
         (lambda s: robustlib.logits_fn(3), "needs a TrainState or a function .* int: pass"),
-        (lambda s: robustlib.load_dataset("minst"), "no data set 'minst'; the nearest .*'mnist'"),
+        (
+            lambda s: robustlib.load_dataset("minst"),
+            r"no data set 'minst' \(did you mean 'mnist'\?\): choose",
+        ),
         (
             lambda s: robustlib.recipe("PDG"),
             r"no recipe 'PDG' for 'mnist' \(did you mean 'PGD'",
@@ -253,6 +269,16 @@ def test_the_model_of_these_tests_does_fail_when_it_is_run():
                 never_run, split(IMAGES, LABELS), Linf(0.1), KEY, attacks=[robustlib.fgsm]
             ),
             "attacks must be a dict from names to attacks",
+        ),
+        (
+            lambda s: robustlib.evaluate_robustness(
+                never_run, split(IMAGES, LABELS), Linf(0.1), KEY, baseline=0.3
+            ),
+            "baseline must be the report on an undefended model, but is 0.3: pass",
+        ),
+        (
+            lambda s: robustlib.fgsm(never_run, IMAGES[:, :1, :1], LABELS, L2(8)),
+            "at most 1 for l-2, .* it is the length of the whole perturbation",
         ),
     ],
 )
@@ -275,6 +301,17 @@ def test_a_train_step_never_looks_at_values(state, monkeypatch):
     for name, step in STEPS.items():
         after = step(state, None, jnp.full(SHAPE, 7.0), jnp.asarray(LABELS + 9), Linf(0.1))
         assert int(after.step) == 1, name
+
+
+def test_a_train_step_never_waits_for_a_number_and_fit_does(state):
+    steps, weight = jnp.int32(0), jnp.float32(7)
+    data, sizes = split(IMAGES, LABELS), {"epochs": 1, "batch_size": 4}
+    for objective, text in (
+        (robustlib.MinMax(Linf(0.1), steps=steps), "steps must be at least 1, but is 0"),
+        (robustlib.Mixed(0.1, weight=weight), r"weight must lie in \[0, 1\], but is 7"),
+    ):
+        check_objective(objective, SHAPE, wait=False)
+        refused(lambda o=objective: robustlib.fit(state, data, o, KEY, **sizes), text)
 
 
 def test_fit_checks_the_values_once(state, monkeypatch):

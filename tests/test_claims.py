@@ -1,8 +1,8 @@
 """Every assertion of a chapter can fail: under one sabotage or another it must.
 
 A chapter is executed cell by cell, on after errors. An assertion that fails is noted, and its cell
-goes on, so that one run shows all that fail. Without sabotage the same cells pass when `make test`
-runs the chapters.
+goes on, so that one run shows all that fail. What an assertion joins by `and` counts one by one.
+Without sabotage the same cells pass when `make test` runs the chapters.
 """
 
 import ast
@@ -134,11 +134,25 @@ class Noting(ast.NodeTransformer):
         self.cell, self.names = cell, []
 
     def visit_Assert(self, node):
-        name = f"{self.cell}, assertion {len(self.names) + 1}: {ast.unparse(node.test)}"
+        return [self.noted(part) for part in parts(node.test)]
+
+    def noted(self, test):
+        name = f"{self.cell}, assertion {len(self.names) + 1}: {ast.unparse(test)}"
         self.names.append(name)
         (noting,) = ast.parse(f"try: 0\nexcept AssertionError: failed.add({name!r})").body
-        noting.body = [node]
+        noting.body = [ast.Assert(test)]
         return noting
+
+
+def parts(test):
+    """Return what a condition with `and`, or a chain such as `a < b < c`, asserts one by one."""
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+        return [part for value in test.values for part in parts(value)]
+    if isinstance(test, ast.Compare):
+        sides = [test.left, *test.comparators]
+        pairs = zip(sides[:-1], test.ops, sides[1:], strict=True)
+        return [ast.Compare(left, [op], [right]) for left, op, right in pairs]
+    return [test]
 
 
 def noting(cells):

@@ -172,7 +172,7 @@ def test_the_environment_variable_names_the_default(monkeypatch):
 )
 def test_an_unknown_name_suggests_the_nearest_and_lists_all(name, nearest):
     message = (
-        f"there is no data set '{name}'; the nearest name is '{nearest}', and all names are "
+        f"there is no data set '{name}' (did you mean '{nearest}'?): choose one of "
         "'mnist', 'mnist_small', 'fashion_mnist', 'cifar10'."
     )
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -181,7 +181,7 @@ def test_an_unknown_name_suggests_the_nearest_and_lists_all(name, nearest):
 
 @pytest.mark.parametrize("name", ["imagenet", "", 3])
 def test_a_name_like_none_of_ours_lists_all(name):
-    with pytest.raises(ValueError, match=r"there is no data set .*; the names are 'mnist', "):
+    with pytest.raises(ValueError, match=r"there is no data set [^(]*: choose one of 'mnist', "):
         load_dataset(name)
 
 
@@ -201,7 +201,7 @@ def test_importing_data_imports_neither_tensorflow_datasets_nor_matplotlib():
 
 
 def test_the_files_that_the_package_needs_lie_beside_it():
-    assert "CC BY-SA 3.0" in NPZ.with_name("mnist.LICENSE.txt").read_text()
+    assert "CC BY-SA 3.0" in NPZ.with_name("mnist.LICENSE.txt").read_text(encoding="utf-8")
 
 
 # Split

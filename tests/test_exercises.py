@@ -23,7 +23,7 @@ SLOW = {"check_mixed_training"}  # it trains a network at each call
 
 def found(path):
     """Return a chapter's exercises in order: (checker, function, stub's cell, solution)."""
-    cells = json.loads(path.read_text())["cells"]
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     texts = [(c["cell_type"], "".join(c["source"])) for c in cells]
     stubs = [
         (text, *m.groups()) for kind, text in texts if kind == "code" and (m := STUB.search(text))
@@ -61,7 +61,7 @@ def verdict_of(checker, answer):
 
 def defined(path, source, function):
     """Return what the source defines, run after the chapter's imports as a reader runs it."""
-    cells = json.loads(path.read_text())["cells"]
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     (imports,) = ("".join(c["source"]) for c in cells if c["id"] == "imports")
     namespace = {}
     exec(imports, namespace)
@@ -119,6 +119,7 @@ def test_constants_copies_and_mistakes_are_told_apart(path, checker, function, s
         jax.tree.map(np.zeros_like, output),
         jax.tree.map(lambda leaf: np.full_like(leaf, np.mean(leaf)), output),
     ]
+    refusal(checker, lambda *_: output)  # right once: each call draws cases of its own
     told = {refusal(checker, lambda *_, c=constant: c) for constant in constants}
     answers = dict(wrong_answers(path)[checker])
     for i, argument in enumerate(arguments):

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "robustlib").glob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAGES = sorted((ROOT / "book").glob("*.md"))
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 
 # Each room of the library, and the rooms that it may call.
 ARROWS = {
@@ -64,7 +64,7 @@ def imported(node):
 
 @pytest.mark.parametrize("path", [m for m in MODULES if m.stem != "__init__"], ids=lambda p: p.stem)
 def test_imports_point_down(path):
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         for name in imported(node):
             library, _, rest = name.partition(".")
@@ -77,11 +77,11 @@ def test_imports_point_down(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
 def test_a_module_is_one_idea(path):
-    assert len(path.read_text().splitlines()) <= 300
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
 
 
 def notebook(path):
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def cells(path, kind):
@@ -151,7 +151,7 @@ def test_a_notebook_uses_public_names_only(path):
 def test_a_notebook_stands_in_the_table_of_contents(path):
     chapters = [
         c["file"]
-        for p in yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]
+        for p in yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
         for c in p["chapters"]
     ]
     assert f"notebooks/{path.stem}" in chapters
@@ -160,27 +160,44 @@ def test_a_notebook_stands_in_the_table_of_contents(path):
 def test_the_version_is_one():
     version = PROJECT["version"]
     assert robustlib.__version__ == version
-    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
-    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == version
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_chapters_are_executed_at_each_build_and_an_error_stops_it():
+    assert CONFIG["execute"]["execute_notebooks"] == "force"
+    assert CONFIG["sphinx"]["config"]["nb_execution_raise_on_error"] is True
+
+
+def test_there_is_a_colab_button_where_there_is_an_address():
+    assert bool(CONFIG["launch_buttons"]["colab_url"]) == bool(CONFIG["repository"]["url"])
 
 
 def test_the_api_page_lists_every_public_name():
-    page = (ROOT / "book/api.md").read_text()
+    page = (ROOT / "book/api.md").read_text(encoding="utf-8")
     listed = re.findall(r"(?:auto\w+|py:data):: robustlib\.(\w+)", page)
     assert set(robustlib.__all__) <= set(listed)
 
 
+def test_the_bibliography_lists_what_the_chapters_cite():
+    bibliography = (ROOT / "book/references.bib").read_text(encoding="utf-8")
+    listed = re.findall(r"arXiv:([\d.]+)", bibliography)
+    text = "".join(path.read_text(encoding="utf-8") for path in NOTEBOOKS)
+    assert set(listed) == set(re.findall(r"arxiv\.org/abs/([\d.]+\d)", text))
+
+
 def test_the_readme_installs_the_locked_build_tools():
-    locked, readme = ((ROOT / name).read_text() for name in ("requirements.txt", "README.md"))
+    locked = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     pins = re.findall(r"^(?:setuptools|wheel)==[^\s;]+", locked, flags=re.MULTILINE)
     assert len(pins) == 2 and all(f" {pin}" in readme for pin in pins)
 
 
 @pytest.mark.parametrize("folder", [".", "benchmarks", "tests/colab"])
 def test_each_locked_list_holds_what_its_source_asks_for(folder):
-    source = re.sub(r"#.*", "", (ROOT / folder / "requirements.in").read_text())
+    source = re.sub(r"#.*", "", (ROOT / folder / "requirements.in").read_text(encoding="utf-8"))
     asked = [Requirement(line) for line in source.splitlines() if line.strip() and line[0] != "-"]
-    locked = (ROOT / folder / "requirements.txt").read_text()
+    locked = (ROOT / folder / "requirements.txt").read_text(encoding="utf-8")
     pins = re.findall(r"^([\w.-]+)==([^\s;]+)", locked, flags=re.MULTILINE)
     blocks = re.findall(r"^[\w.-]+==.*?[^\\]$", locked, flags=re.MULTILINE | re.DOTALL)
     assert len(blocks) == len(pins) and all("--hash=sha256:" in block for block in blocks)
@@ -190,7 +207,7 @@ def test_each_locked_list_holds_what_its_source_asks_for(folder):
 
 
 def test_the_environment_has_what_robustlib_needs():
-    locked = (ROOT / "requirements.txt").read_text()
+    locked = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     for requirement in map(Requirement, PROJECT["dependencies"]):
         (version, *_) = re.findall(rf"^{requirement.name}==([^\s;]+)", locked, flags=re.MULTILINE)
         assert version in requirement.specifier
@@ -198,6 +215,5 @@ def test_the_environment_has_what_robustlib_needs():
 
 @pytest.mark.parametrize("path", [*PAGES, *NOTEBOOKS, ROOT / "README.md"], ids=lambda p: p.name)
 def test_nobody_is_told_to_install_robustlib_by_its_bare_name(path):
-    assert not re.search(
-        r"(pip|uv|conda) (add|install) (-\S+ )*[\"']?robustlib(?!\s*@)", path.read_text()
-    )
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"(pip|uv|conda) (add|install) (-\S+ )*[\"']?robustlib(?!\s*@)", text)

@@ -98,6 +98,12 @@ MUTATIONS = {
         "wins = jnp.full(len(images), new.losses.sum() > best.losses.sum())",
         "restarts_never_lose_an_example",
     ),
+    "best restart chosen per batch, by successes": (
+        "attacks",
+        "wins = ~best.success & (new.success | (new.losses > best.losses))",
+        "wins = jnp.full(len(images), new.success.sum() > best.success.sum())",
+        "restarts_never_lose_an_example",
+    ),
     "loss in place of success": (
         "attacks",
         "wins = ~best.success & (new.success | (new.losses > best.losses))",
@@ -193,11 +199,11 @@ MUTATIONS = {
 
 def with_mutation(folder, module, old, new):
     """Return a copy of robustlib, imported beside the real one, with one piece replaced."""
-    source = (PACKAGE / f"{module}.py").read_text()
+    source = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
     assert source.count(old) == 1, f"{source.count(old)} times in {module}.py: {old}"
     shutil.copytree(PACKAGE, folder / "robustlib", ignore=shutil.ignore_patterns("*.npz", "__*__"))
     shutil.copy(PACKAGE / "__init__.py", folder / "robustlib")
-    (folder / "robustlib" / f"{module}.py").write_text(source.replace(old, new))
+    (folder / "robustlib" / f"{module}.py").write_text(source.replace(old, new), encoding="utf-8")
     real = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_ours(name)}
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
@@ -244,5 +250,5 @@ def test_a_copy_without_mutation_has_the_property(name, sound, cnn):
 def test_the_properties_are_those_of_the_ordinary_tests():
     called = set()
     for path in Path(__file__).parent.glob("test_*.py"):
-        called |= set(re.findall(r"properties\.(\w+)\(robustlib", path.read_text()))
+        called |= set(re.findall(r"properties\.(\w+)\(robustlib", path.read_text(encoding="utf-8")))
     assert {noticed_by for *_, noticed_by in MUTATIONS.values()} <= called

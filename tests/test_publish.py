@@ -26,19 +26,21 @@ def copy(tmp_path):
 
 def texts(folder):
     paths = [folder / name for name in FILES] + sorted((folder / "notebooks").glob("*.ipynb"))
-    return {path.name: path.read_text() for path in paths}
+    return {path.name: path.read_text(encoding="utf-8") for path in paths}
 
 
 def test_the_address_is_filled_in_everywhere(copy):
     publish(copy, FIRST + ".git")
-    config = yaml.safe_load((copy / "_config.yml").read_text())
+    config = yaml.safe_load((copy / "_config.yml").read_text(encoding="utf-8"))
     assert config["repository"]["url"] == FIRST
     assert config["launch_buttons"]["colab_url"].startswith("https://colab.")
-    assert yaml.safe_load((copy / "CITATION.cff").read_text())["repository-code"] == FIRST
+    citation = yaml.safe_load((copy / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["repository-code"] == FIRST
     for name, text in texts(copy).items():
         assert FIRST in text and UNKNOWN not in text, name
     for path in (copy / "notebooks").glob("*.ipynb"):
-        code = ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"]]
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = ["".join(cell["source"]) for cell in cells]
         assert sum(f'REPOSITORY = "{FIRST}"' in cell for cell in code) == 1
 
 
@@ -52,7 +54,7 @@ def test_a_second_address_replaces_the_first(copy):
 
 def test_a_host_that_colab_cannot_open_gets_no_button(copy):
     publish(copy, "https://gitlab.com/somebody/a-book")
-    config = yaml.safe_load((copy / "_config.yml").read_text())
+    config = yaml.safe_load((copy / "_config.yml").read_text(encoding="utf-8"))
     assert config["launch_buttons"]["colab_url"] == ""
 
 

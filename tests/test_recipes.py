@@ -77,8 +77,18 @@ def test_a_loaded_model_can_be_trained_on(kept, dataset):
 def test_the_cache_is_the_folder_in_the_environment(kept, tmp_path, monkeypatch):
     assert recipes._cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("ROBUSTLIB_CACHE")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("HOME", "USERPROFILE"):  # the latter on Windows
+        monkeypatch.setenv(name, str(tmp_path / "home"))
     assert recipes._cache_folder() == tmp_path / "home/.cache/robustlib"
+
+
+def test_a_model_that_cannot_be_kept_is_returned_all_the_same(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("in the way of a folder", encoding="utf-8")
+    monkeypatch.setenv("ROBUSTLIB_CACHE", str(tmp_path / "file" / "cache"))
+    result = load()
+    assert len(result.losses) > 0 and not result.interrupted
+    said = capsys.readouterr().out
+    assert said.startswith("The trained model cannot be kept (") and "the next run trains" in said
 
 
 def flip_a_bit(content):
@@ -131,7 +141,7 @@ def test_a_damaged_file_is_named_and_trained_again(damage, kept, trainings, caps
     kept().write_bytes(DAMAGE[damage](whole))
     again = load()
     said = capsys.readouterr().out
-    assert f"The kept model {kept()} is damaged (" in said and "it is trained again." in said
+    assert f"The kept model {kept()} cannot be read (" in said and "it is trained again." in said
     assert len(trainings) == 2
     same(again, first)
     load()
@@ -185,7 +195,7 @@ def test_the_code_is_every_module_that_training_imports():
     folder = Path(recipes.__file__).parent
 
     def imports(module):
-        tree = ast.parse((folder / f"{module}.py").read_text())
+        tree = ast.parse((folder / f"{module}.py").read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("robustlib"):
                 inside = node.module.partition(".")[2]

@@ -119,8 +119,10 @@ def test_an_attack_made_for_a_flag(evaluate, honest, attacks, text):
 
 def test_a_baseline_must_be_like_the_report(evaluate, honest):
     (flag,) = evaluate(epsilon=0.05, baseline=honest).flags
-    assert "under another threat model or on another number of images" in flag
-    assert "l-inf, epsilon 0.1" in flag
+    assert "another threat model, on another number of images or with other attacks" in flag
+    assert "l-inf, epsilon 0.1, 200 images, FGSM, PGD" in flag
+    other = evaluate(attacks={"FGSM": fgsm}, baseline=honest)
+    assert "with other attacks" in other.flags[0] and other.baseline is None
 
 
 def test_the_sample_is_spread_over_the_split():

@@ -10,7 +10,7 @@ from tests.test_house import NOTEBOOKS
 
 (CELL,) = [
     "".join(cell["source"])
-    for cell in json.loads(NOTEBOOKS[0].read_text())["cells"]
+    for cell in json.loads(NOTEBOOKS[0].read_text(encoding="utf-8"))["cells"]
     if "REPOSITORY = " in "".join(cell["source"])
 ]
 

@@ -74,9 +74,9 @@ def shard(folder, part):
 
 def edit_info(folder, change):
     path = folder / "dataset_info.json"
-    info = json.loads(path.read_text())
+    info = json.loads(path.read_text(encoding="utf-8"))
     change(info)
-    path.write_text(json.dumps(info))
+    path.write_text(json.dumps(info), encoding="utf-8")
 
 
 # What is read
@@ -232,7 +232,7 @@ def test_a_wrong_description_is_named_and_no_short_set_is_returned(damaged, dama
 
 @pytest.mark.parametrize("content", ["", "{", '{"splits": 3}', "garbage \x00"])
 def test_a_garbled_description_is_named(damaged, content):
-    (damaged / "dataset_info.json").write_text(content)
+    (damaged / "dataset_info.json").write_text(content, encoding="utf-8")
     with answered_within_5_seconds(RuntimeError, expected_damage(damaged)):
         load_dataset("fashion_mnist")
 

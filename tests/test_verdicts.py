@@ -5,8 +5,7 @@ import inspect
 import numpy as np
 import pytest
 
-from robustlib import verdicts
-from robustlib.verdicts import Verdict, array_of, call, checker, expect, given
+from robustlib.verdicts import Verdict, array_of, call, checker, expect
 
 drawn = []
 
@@ -56,14 +55,6 @@ def test_wrong(answer, text):
     with np.errstate(all="ignore"):
         verdict = check_double(answer)
     assert verdict.status == "wrong" and text in verdict.message
-
-
-def test_values_are_checked_too():
-    assert given(3, int, "a number") == 3
-    with pytest.raises(verdicts.Missing):
-        given(..., int, "a number")
-    with pytest.raises(verdicts.Unlike, match="a str was given, where a number was expected."):
-        given("three", int, "a number")
 
 
 def test_cases_are_fresh():

@@ -1,9 +1,10 @@
-"""Check the built pages: they load nothing from another host, and each figure has its text."""
+"""Check the built pages: all that they load is there, on their own host; each figure has a text."""
 
 import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 BOOK = Path(__file__).parents[1] / "_build/html"
 # Tags that make the browser load something, and where they say what.
@@ -63,14 +64,26 @@ def in_script(text):
     return [address for address in found if not address.startswith(NAMESPACE)]
 
 
-def faults(path):
-    """Return one sentence for each fault of one file of the book."""
-    text = path.read_text(encoding="utf-8")
-    page = Loads()
+def read(path):
+    """Return what one file of the book loads, and its figures without text."""
+    text, page = path.read_text(encoding="utf-8"), Loads()
     if path.suffix == ".css":
         page.addresses = in_css(text)
     else:
         page.feed(text)
+    return page
+
+
+def missing(path):
+    """Return one sentence for each file of the book that one file loads and that is not there."""
+    own = [a for a in read(path).addresses if not re.match(r"\w+:|//|#", a)]
+    files = {path.parent / unquote(re.sub(r"[?#].*", "", address)) for address in own if address}
+    return [f"{path} loads {file}, which is not there." for file in files if not file.exists()]
+
+
+def faults(path):
+    """Return one sentence for each fault of one file of the book."""
+    page = read(path)
     foreign = [address for address in page.addresses if re.match(r"(https?:)?//", address)]
     return [f"{path} loads {address} from another host." for address in foreign] + [
         f"{path} shows {image} without alternative text." for image in page.silent
@@ -79,6 +92,6 @@ def faults(path):
 
 if __name__ == "__main__":
     files = [path for path in BOOK.rglob("*") if path.suffix in (".html", ".css")]
-    found = [fault for path in files for fault in faults(path)]
+    found = [fault for path in files for fault in (*faults(path), *missing(path))]
     print("\n".join(found) or f"[book] {len(files)} pages and styles were checked.")
     sys.exit(bool(found or not files))

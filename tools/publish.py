@@ -29,7 +29,8 @@ def publish(root, address):
     if not re.fullmatch(r"https://[\w.-]+/[\w.-]+/[\w.-]+", address):
         sys.exit("Say where the book is published: REPOSITORY=https://github.com/OWNER/NAME")
     config = root / "_config.yml"
-    before = re.search(r'^  url: "(.*)"', config.read_text(), flags=re.MULTILINE)[1] or UNKNOWN
+    written = config.read_text(encoding="utf-8")
+    before = re.search(r'^  url: "(.*)"', written, flags=re.MULTILINE)[1] or UNKNOWN
     on_github = address.startswith("https://github.com/")
     replace(config, r'(?<=\n  url: ")[^"]*', address)
     replace(config, r'(?<=\n  colab_url: ")[^"]*', COLAB if on_github else "")

@@ -21,7 +21,8 @@ from nbclient.exceptions import CellExecutionError
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-colab/bin/python"
 WORK = ROOT / ".cache/colab"
-TAG = "v" + tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+TAG = f"v{PROJECT['version']}"
 
 
 def run(*command):
@@ -74,7 +75,7 @@ def main():
     kernel.mkdir(parents=True)
     command = [str(PYTHON), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     spec = {"argv": command, "display_name": "Colab", "language": "python"}
-    (kernel / "kernel.json").write_text(json.dumps(spec))
+    (kernel / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
     os.environ["JUPYTER_PATH"] = str(WORK / "jupyter")
 
     failures = 0
