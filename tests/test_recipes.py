@@ -82,7 +82,7 @@ def test_the_cache_is_the_folder_in_the_environment(kept, tmp_path, monkeypatch)
     assert recipes._cache_folder() == tmp_path / "home/.cache/robustlib"
 
 
-def test_a_model_that_cannot_be_kept_is_returned_all_the_same(tmp_path, monkeypatch, capsys):
+def test_a_model_that_cannot_be_kept_is_returned_all_the_same(kept, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("in the way of a folder", encoding="utf-8")
     monkeypatch.setenv("ROBUSTLIB_CACHE", str(tmp_path / "file" / "cache"))
     result = load()
