@@ -52,12 +52,40 @@ def markdown(stored: dict) -> str:
     rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
         f"{'' if is_current(stored) else old}{rows}\n\n"
-        f"Each attack has 10 restarts, {stored['threat']}. Robust are the images that withstand "
-        "all attacks, with Wilson's interval. That is an upper bound: a stronger attack can only "
-        "lower it. Computed by "
+        f"{_means(stored)} Each attack has 10 restarts, {stored['threat']}. Robust are the images "
+        "that withstand all attacks, with Wilson's interval. That is an upper bound: a stronger "
+        "attack can only lower it. Computed by "
         f"`{stored['command']}` on {stored['machine']}, {stored['date']}, commit "
         f"{stored['commit']}, with {versions}; kept in `results/headline.json`.\n"
     )
+
+
+def means(stored: dict) -> dict:
+    """Return, for each data set trained on, the mean shares of its seeds on all of MNIST's test.
+
+    Returns:
+        data set -> one share for each attack, then that of the images that withstand all.
+    """
+    found = {}
+    for row in stored["rows"]:
+        if row["tested_on"] == "mnist":
+            counts = (*row["attacked_correct"], row["robust_correct"])
+            found.setdefault(row["trained_on"], []).append([n / row["images"] for n in counts])
+    return {
+        name: [sum(s) / len(s) for s in zip(*rows, strict=True)] for name, rows in found.items()
+    }
+
+
+def _means(stored):
+    sentences = []
+    for name, (*attacked, robust) in means(stored).items():
+        shares = zip(attacked, stored["attacks"], strict=True)
+        each = ", ".join(f"{share:.2%} under {attack}" for share, attack in shares)
+        sentences.append(
+            f"Trained on `{name}`, the mean of the seeds on all test images is {each}, and "
+            f"{robust:.2%} withstand both."
+        )
+    return " ".join(sentences)
 
 
 def _cells(row):

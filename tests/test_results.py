@@ -23,6 +23,17 @@ def test_the_headline_was_made_by_this_code(stored):
     )
 
 
+@pytest.mark.parametrize(
+    ("trained_on", "goal", "most_seconds"), [("mnist", 0.93, 120), ("mnist_small", 0.87, 20)]
+)
+def test_the_headline_reaches_its_goals(stored, trained_on, goal, most_seconds):
+    """The goals are for steps of 0.01, as in published results, and for the mean of the seeds."""
+    with_steps_of_001, _, _ = page.means(stored)[trained_on]
+    rows = [row for row in stored["rows"] if row["trained_on"] == trained_on]
+    assert with_steps_of_001 >= goal
+    assert max(row["seconds"] for row in rows) <= most_seconds
+
+
 def test_the_readme_shows_what_is_stored(stored):
     assert page.in_readme(README, stored) == README, "run `make results`."
 
