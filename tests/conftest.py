@@ -15,6 +15,13 @@ jax.monitoring.register_event_duration_secs_listener(
 )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compiled_code_is_let_go():
+    """Free the memory of what a file of tests has compiled: together it would be gigabytes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def compilations():
     """A function that returns how often anything was compiled in this process so far."""

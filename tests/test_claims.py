@@ -50,25 +50,29 @@ def untrained(patch):
         patch.setattr(robustlib, name, lambda state, *args, **how: state)
 
 
+def unmoved(logits_fn, images, labels, threat, key=None, **how):
+    """Attack without a step."""
+    return jnp.asarray(images)
+
+
 def idle(patch, cells):
     """All models are untrained, attacks return their input, and the loss is another."""
     untrained(patch)
     Mixed = robustlib.Mixed
 
-    def attack(logits_fn, images, labels, threat, key=None, **how):
-        return jnp.asarray(images)
-
     for name in ("fgsm", "pgd", "noise"):
-        patch.setattr(robustlib, name, attack)
+        patch.setattr(robustlib, name, unmoved)
     patch.setattr(robustlib, "fgsm_attack", lambda state, batch, epsilon: batch["image"])
     patch.setattr(robustlib, "Mixed", lambda epsilon, **how: Mixed(0.0, **how))
-    patch.setattr(robustlib.evaluation, "STANDARD_ATTACKS", {"FGSM": attack, "PGD": attack})
+    patch.setattr(robustlib.evaluation, "STANDARD_ATTACKS", {"FGSM": unmoved, "PGD": unmoved})
     patch.setattr(robustlib, "cross_entropy", lambda z, y: 2 * robustlib.margin(z, y))
 
 
 def zero(patch, cells):
     """All models are untrained, and epsilon is zero, also where a chapter sets its own."""
     untrained(patch)
+    for name in ("fgsm", "pgd", "noise"):  # what they would return, after many steps
+        patch.setattr(robustlib, name, unmoved)
     data, Linf = robustlib.load_dataset(), robustlib.Linf
     without = dataclasses.replace(data, epsilon=0.0)
     patch.setattr(robustlib, "load_dataset", lambda name=None: without)
@@ -230,6 +234,7 @@ def test_every_assertion_fails_under_some_sabotage(path, monkeypatch):
     standing = set(noting(code_cells(path))[1])
     for sabotage, own in SABOTAGES:
         standing -= failed_under(sabotage, own, path) if standing else set()
+    jax.clear_caches()  # five chapters' compiled code would be gigabytes
     assert not standing, sorted(standing)
 
 
