@@ -96,7 +96,7 @@ def test_the_stub_is_not_yet_an_answer(path, checker, function, stub, solution):
 @EACH
 def test_the_solution_is_right(path, checker, function, stub, solution):
     answer = defined(path, solution, function)
-    for _ in range(SLOW.get(checker, 100)):
+    for _ in range(SLOW.get(checker, 25)):
         assert verdict_of(checker, answer).status == "right", verdict_of(checker, answer)
 
 
