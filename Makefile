@@ -66,9 +66,9 @@ serve:  ## show the built book at a local address (PORT=8000 to choose the port)
 	@$(PY) -u -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 test: lint  ## lint, unit tests, every chapter on mnist_small
-	@echo "[test] Unit tests: about 4 minutes."
+	@echo "[test] Unit tests: about 7 minutes."
 	@$(PY) -m pytest
-	@echo "[test] Every chapter on mnist_small: about 5 minutes."
+	@echo "[test] Every chapter on mnist_small: about 4 minutes."
 	@ROBUSTLIB_DATASET=mnist_small $(PY) $(NBVAL)
 
 test-mnist: .venv/complete  ## every chapter on the whole of MNIST
