@@ -18,7 +18,8 @@ def keep(results: dict) -> None:
     every = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     every[results["platform"]] = results
     RESULTS.write_text(json.dumps(every, indent=1) + "\n", encoding="utf-8")
-    README.write_text(in_readme(README.read_text(encoding="utf-8"), every))
+    text = in_readme(README.read_text(encoding="utf-8"), every)
+    README.write_text(text, encoding="utf-8")
 
 
 def in_readme(text: str, every: dict) -> str:

@@ -26,7 +26,8 @@ def load() -> dict:
 def keep(stored: dict) -> None:
     """Write headline.json and put its table into the README."""
     STORED.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
-    README.write_text(in_readme(README.read_text(encoding="utf-8"), stored))
+    text = in_readme(README.read_text(encoding="utf-8"), stored)
+    README.write_text(text, encoding="utf-8")
 
 
 def is_current(stored: dict) -> bool:

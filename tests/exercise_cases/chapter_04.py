@@ -73,6 +73,9 @@ WRONG = {
         "the epsilon of the chapter": _trained(lambda epsilon: Mixed(0.1)),
         "epsilon in units of 255": _trained(lambda epsilon: Mixed(epsilon / 255)),
         "the state before training": _trained(Mixed, lambda start, result: start),
+        "trained on other images": lambda split, epsilon: create_state(
+            SmallCNN(), jax.random.key(0), np.zeros((1, 28, 28, 1), np.float32)
+        ),
         "the whole result of fit": _trained(Mixed, lambda start, result: result),
     },
 }
