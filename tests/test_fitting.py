@@ -15,9 +15,10 @@ from robustlib import Linf, MinMax, Mixed, Standard, fit, fitting
 
 ROOT = Path(__file__).parents[1]
 MODEL, SMALLER, OPTIMIZER = robustlib.SmallCNN(), robustlib.MLP(hidden=(8,)), optax.adam(2e-3)
+MIN_MAX = MinMax(Linf(0.2), steps=2, ramp=0.5)
 
 
-def a_fit(objective=MinMax(Linf(0.2), steps=2, ramp=0.5), seed=1, model=MODEL, **how):  # noqa: B008
+def a_fit(objective=MIN_MAX, seed=1, model=MODEL, **how):
     split = robustlib.load_dataset("mnist_small").train.spread(330)
     state = robustlib.create_state(model, jax.random.key(0), split.images, OPTIMIZER)
     how = {"epochs": 2, "batch_size": 32, "progress": False, **how}
