@@ -2,14 +2,16 @@
 
 from robustlib import exercises, plotting
 from robustlib.attacks import fgsm, noise, pgd
+from robustlib.auto_pgd import apgd, apgd_targeted
 from robustlib.data import Dataset, Split, load_dataset
 from robustlib.evaluation import accuracy, evaluate_robustness, robust_accuracy
 from robustlib.fitting import FitResult, create_state, fit
 from robustlib.logits import logits_fn
-from robustlib.losses import cross_entropy, margin
+from robustlib.losses import cross_entropy, dlr, margin, targeted_dlr
 from robustlib.models import MLP, SmallCNN
 from robustlib.recipes import RECIPES, Recipe, fit_or_load, recipe
 from robustlib.report import RobustnessReport, wilson_interval
+from robustlib.square_attack import square
 from robustlib.threat import L2, Linf
 from robustlib.training import (
     MinMax,
@@ -39,8 +41,11 @@ __all__ = [
     "Standard",
     "accuracy",
     "adversarial_train_step",
+    "apgd",
+    "apgd_targeted",
     "create_state",
     "cross_entropy",
+    "dlr",
     "evaluate_robustness",
     "exercises",
     "fgsm",
@@ -56,6 +61,8 @@ __all__ = [
     "plotting",
     "recipe",
     "robust_accuracy",
+    "square",
     "standard_train_step",
+    "targeted_dlr",
     "wilson_interval",
 ]

@@ -14,6 +14,7 @@ from jax import lax
 
 from robustlib import checks
 from robustlib.logits import logits_fn as as_logits_fn
+from robustlib.logits import predicted
 from robustlib.losses import cross_entropy
 from robustlib.threat import Threat
 
@@ -51,7 +52,7 @@ def fgsm(
     Raises:
         TypeError, ValueError: an argument is of the wrong type, shape or range.
     """
-    logits_fn, images, labels, threat = _checked(logits_fn, images, labels, threat)
+    logits_fn, images, labels, threat = checked(logits_fn, images, labels, threat)
     return _fgsm(logits_fn, images, labels, threat, loss=loss, targeted=targeted)
 
 
@@ -95,7 +96,7 @@ def pgd(
         TypeError, ValueError: an argument is of the wrong type, shape or range.
     """
     checks.check_loop(steps, step_size, restarts)
-    logits_fn, images, labels, threat = _checked(logits_fn, images, labels, threat)
+    logits_fn, images, labels, threat = checked(logits_fn, images, labels, threat)
     keys = checks.example_keys(key, images.shape[0])
     if step_size is None:
         step_size = 2.5 * threat.epsilon / steps
@@ -135,11 +136,11 @@ def noise(
     Raises:
         TypeError, ValueError: an argument is of the wrong type, shape or range.
     """
-    _, images, _, threat = _checked(logits_fn, images, labels, threat)
+    _, images, _, threat = checked(logits_fn, images, labels, threat)
     return _noise(images, threat, checks.example_keys(key, images.shape[0]))
 
 
-def _checked(logits_fn, images, labels, threat):
+def checked(logits_fn, images, labels, threat):
     """Check what every attack takes, and return it in the types that jitted code is keyed by."""
     checks.check_images(images)
     checks.check_threat(threat, images.shape)
@@ -232,7 +233,7 @@ def _pgd(
     )
 
     def visited(points, logits, losses):
-        return _Candidate(points, (logits.argmax(axis=1) == labels) == targeted, losses)
+        return _Candidate(points, (predicted(logits) == labels) == targeted, losses)
 
     def one_restart(restart):
         def step(_, carry):

@@ -3,21 +3,20 @@
 import dataclasses
 import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
-from robustlib import attacks, checks, sanity
+from robustlib import attacks, checks, comparisons, ensemble, sanity
+from robustlib.batches import Attack, all_logits, broken_by, classes_of, predictions
+from robustlib.ensemble import ENSEMBLES, Outcome, Problem
 from robustlib.logits import logits_fn as as_logits_fn
 from robustlib.report import AttackResult, RobustnessReport
 from robustlib.threat import Threat
 
-Attack = Callable[..., jax.Array]
-
-BATCH_SIZE = 200
 STANDARD_ATTACKS: Mapping[str, Attack] = {
     "FGSM": attacks.fgsm,
     "PGD-40, 10 restarts": partial(attacks.pgd, steps=40, restarts=10),
@@ -67,7 +66,7 @@ def robust_accuracy(
     logits_fn, chosen = _checked(logits_fn, split, threat, key), _checked_attacks(attacks)
     correct = predictions(logits_fn, split.images) == split.labels
     for attack in chosen.values():
-        broken, _ = broken_by(attack, logits_fn, split, threat, key)
+        broken, _ = broken_by(attack, logits_fn, split.images, split.labels, threat, key)
         correct &= ~broken
     return float(correct.mean())
 
@@ -78,10 +77,19 @@ def evaluate_robustness(
     threat: Threat,
     key: jax.Array,
     *,
-    attacks: Mapping[str, Attack] | None = None,
+    attacks: Mapping[str, Attack] | str | None = None,
     baseline: RobustnessReport | None = None,
+    surrogate: Any = None,
+    progress: bool = True,
 ) -> RobustnessReport:
-    """Attack every image of a split with every attack, and report what was found and what it cost.
+    """Attack a split, and report what was found and what it cost.
+
+    Attacks given by name are each run on every image. An ensemble runs each of its attacks on the
+    images that those before it left: "standard" is Auto-PGD with cross-entropy (100 steps),
+    targeted Auto-PGD with the DLR loss (100 steps, 9 targets) and Square Attack (5,000 queries);
+    "quick" is a smaller set, for while you work. An interrupt ends an ensemble and keeps what was
+    found, in a report marked as partial. This is not the official AutoAttack: there is no FAB, and
+    an example is left alone once it has fallen.
 
     Args:
         logits_fn: images [N, H, W, C] to logits [N, K]; see `robustlib.logits_fn`.
@@ -90,8 +98,12 @@ def evaluate_robustness(
         key: one `jax.random.key`; example i of the split starts from `fold_in(key, i)`.
         attacks: by name, functions `(logits_fn, images, labels, threat, keys) -> images`;
             FGSM, and PGD with 40 steps and 10 restarts, if left out.
+            Or the name of an ensemble, "standard" or "quick".
         baseline: the report on an undefended model, same threat model, number of examples and
             attacks.
+        surrogate: with an ensemble, another model of the same task, `images -> logits`: whether
+            images made to fool that one break this one better than an attack on this one.
+        progress: with an ensemble, show a bar: who is standing, and the time left.
 
     Returns:
         A `RobustnessReport`, shown as a table.
@@ -100,19 +112,61 @@ def evaluate_robustness(
         TypeError, ValueError: an argument is of the wrong type, shape or range.
     """
     logits_fn, chosen = _checked(logits_fn, split, threat, key), _checked_attacks(attacks)
+    if surrogate is not None:
+        surrogate = _checked(surrogate, split)
     if not isinstance(baseline, RobustnessReport | None):
         raise TypeError(
             f"baseline must be the report on an undefended model, but is {baseline!r}: pass what "
             "evaluate_robustness returned for it."
         )
     start = time.perf_counter()
-    logits = predictions(logits_fn, split.images, of=lambda logits: logits)
-    clean = logits.argmax(axis=1) == split.labels
+    logits = all_logits(logits_fn, split.images)
+    problem = Problem(logits_fn, split.images, split.labels, threat, logits)
+    clean = classes_of(logits) == split.labels
+    named = attacks if isinstance(attacks, str) else None
+    if named:
+        outcome = ensemble.attack(chosen, problem, clean, key, progress=progress)
+    else:
+        outcome = _one_by_one(chosen, problem, clean, key)
+    report = RobustnessReport(
+        threat=f"{threat.name}, epsilon {float(threat.epsilon):.4g}",
+        seed=":".join(str(word) for word in np.asarray(jax.random.key_data(key)).ravel()),
+        examples=len(split.labels),
+        clean_correct=int(clean.sum()),
+        robust_correct=int(outcome.standing.sum()),
+        attacks=outcome.results,
+        seconds=time.perf_counter() - start,
+        ensemble=named,
+        partial=outcome.partial,
+    )
+    flags = [
+        *sanity.flag_outputs(logits),
+        *sanity.flag_gradients(logits_fn, split),
+        *sanity.flag_unsteady(logits_fn, split),
+        *sanity.flag_left_out(outcome.left_out, logits.shape[1]),
+        *sanity.flag_outside(outcome.unconfirmed),
+    ]
+    if not outcome.partial:
+        tried = STANDARD_ATTACKS if named else chosen
+        flags += sanity.flag_whole_box(*_at_whole_box(tried, problem, key), logits.shape[1])
+    if named and not outcome.partial:
+        flags += comparisons.flags(problem, clean, key, surrogate)
+    elif not named:
+        flags += sanity.flag_weak_pgd(chosen, outcome.results)
+    flags += sanity.flag_baseline(report, baseline)
+    comparable = sanity.is_comparable(report, baseline)
+    undefended = baseline.robust_accuracy if comparable else None
+    return dataclasses.replace(report, baseline=undefended, flags=tuple(flags))
+
+
+def _one_by_one(chosen, problem, clean, key) -> Outcome:
+    """Run each of the attacks by name on every image."""
+    logits_fn, images, labels, threat, _ = problem
     standing, results, outside = clean.copy(), [], 0
     for name, attack in chosen.items():
-        attack_start = time.perf_counter()
-        broken, invalid = broken_by(attack, logits_fn, split, threat, key)
-        seconds = time.perf_counter() - attack_start
+        start = time.perf_counter()
+        broken, invalid = broken_by(attack, logits_fn, images, labels, threat, key)
+        seconds = time.perf_counter() - start
         standing &= ~broken
         outside += int(invalid.sum())
         steps, restarts = steps_and_restarts(attack)
@@ -124,86 +178,24 @@ def evaluate_robustness(
                 restarts,
                 correct=int((clean & ~broken).sum()),
                 seconds=seconds,
-                gradient_passes=steps * restarts * len(split.labels) if told else None,
+                gradient_passes=steps * restarts * len(labels) if told else None,
             )
         )
-    report = RobustnessReport(
-        threat=f"{threat.name}, epsilon {float(threat.epsilon):.4g}",
-        seed=":".join(str(word) for word in np.asarray(jax.random.key_data(key)).ravel()),
-        examples=len(split.labels),
-        clean_correct=int(clean.sum()),
-        robust_correct=int(standing.sum()),
-        attacks=tuple(results),
-        seconds=time.perf_counter() - start,
-    )
-    few = sanity.sample(split)
-    box = type(threat)(threat.largest_epsilon(split.images.shape))
-    at_whole_box = {
-        name: robust_accuracy(logits_fn, few, box, key, attacks=tried)
+    return Outcome(standing, tuple(results), outside, (), False)
+
+
+def _at_whole_box(tried, problem, key):
+    """Return who leaves which share of some images correct where any image is allowed."""
+    few = sanity.sample(problem)
+    box = type(problem.threat)(problem.threat.largest_epsilon(problem.images.shape))
+    shares = {
+        name: robust_accuracy(problem.logits_fn, few, box, key, attacks=tried)
         for name, tried in (
-            ("the attacks together leave", chosen),
+            ("the attacks together leave", tried),
             ("gradient ascent from the images leaves", {"ascent": sanity.ascent}),
         )
     }
-    flags = [
-        *sanity.flag_outputs(logits),
-        *sanity.flag_gradients(logits_fn, split),
-        *sanity.flag_weak_pgd(chosen, results),
-        *sanity.flag_whole_box(at_whole_box, len(few.labels), logits.shape[1]),
-        *sanity.flag_outside(outside),
-        *sanity.flag_baseline(report, baseline),
-    ]
-    comparable = sanity.is_comparable(report, baseline)
-    undefended = baseline.robust_accuracy if comparable else None
-    return dataclasses.replace(report, baseline=undefended, flags=tuple(flags))
-
-
-# ---- running over a split ------------------------------------------------------------------------
-
-
-def predictions(logits_fn, images, of=lambda logits: logits.argmax(axis=1)) -> np.ndarray:
-    """Return the predicted classes int [N] (or another function `of` the logits), in batches."""
-    parts = [of(np.asarray(_forward(logits_fn, batch)))[:n] for batch, n in _padded(images)]
-    return np.concatenate(parts)
-
-
-def broken_by(attack, logits_fn, split, threat, key) -> tuple[np.ndarray, np.ndarray]:
-    """Attack a whole split in batches of one size, the start of each example its own.
-
-    Returns:
-        broken: bool [N], where the attack's image is misclassified (on a forward pass of its own),
-            inside ball and box.
-        outside: bool [N], where the attack's image is outside ball or box. It is not counted.
-    """
-    keys = checks.example_keys(key, len(split.labels))
-    broken, outside = [], []
-    for images, labels, batch_keys, n in zip(
-        *([part for part, _ in _padded(array)] for array in (split.images, split.labels, keys)),
-        (n for _, n in _padded(split.labels)),
-        strict=True,
-    ):
-        adversarial = attack(logits_fn, images, labels, threat, batch_keys)
-        inside = threat.contains(images, adversarial)
-        wrong = np.asarray(_forward(logits_fn, adversarial)).argmax(axis=1) != labels
-        broken.append((wrong & inside)[:n])
-        outside.append(~inside[:n])
-    return np.concatenate(broken), np.concatenate(outside)
-
-
-def _padded(array):
-    """Yield (batch, number of real rows); the last batch is filled up with copies of its first."""
-    for start in range(0, len(array), BATCH_SIZE):
-        batch = array[start : start + BATCH_SIZE]
-        n = len(batch)
-        if n < BATCH_SIZE and len(array) > BATCH_SIZE:
-            index = np.concatenate([np.arange(n), np.zeros(BATCH_SIZE - n, int)])
-            batch = batch[index]
-        yield batch, n
-
-
-@jax.jit
-def _forward(logits_fn, images):
-    return logits_fn(images)
+    return shares, len(few.labels)
 
 
 def steps_and_restarts(attack: Attack) -> tuple[int | None, int | None]:
@@ -230,6 +222,13 @@ def _checked(logits_fn, split, threat=None, key=None):
 
 def _checked_attacks(chosen):
     chosen = STANDARD_ATTACKS if chosen is None else chosen
+    if isinstance(chosen, str):
+        if chosen not in ENSEMBLES:
+            raise ValueError(
+                f"there is no ensemble {chosen!r}{checks.suggestion(chosen, list(ENSEMBLES))}: "
+                f"choose one of {', '.join(map(repr, ENSEMBLES))}, or pass attacks by name."
+            )
+        return ENSEMBLES[chosen]
     if not isinstance(chosen, Mapping) or not chosen:
         raise TypeError(
             f"attacks must be a dict from names to attacks, but is {chosen!r}: "

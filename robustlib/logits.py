@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from jax.tree_util import Partial
 
 
@@ -36,3 +38,14 @@ def logits_fn(model: Any, params: Any = None) -> Partial:
             f"{type(model).__name__}: pass the state, or a function and its parameters."
         )
     return Partial(model) if params is None else Partial(model, params)
+
+
+@jax.jit
+def forward(logits_fn: Any, images: jax.Array) -> jax.Array:
+    """Return the logits [N, K] of images [N, H, W, C], compiled once for all states of a model."""
+    return logits_fn(images)
+
+
+def predicted(logits: jax.Array) -> jax.Array:
+    """Return the class int [N] of the largest logit; -1, no class, where a logit is NaN."""
+    return jnp.where(jnp.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -34,3 +35,62 @@ def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
     true_class = jax.nn.one_hot(labels, logits.shape[1], dtype=bool)
     best_other = jnp.where(true_class, -jnp.inf, logits).max(axis=1)
     return best_other - jnp.where(true_class, logits, -jnp.inf).max(axis=1)
+
+
+def dlr(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Return the difference of logits ratio of each example: positive where it is misclassified.
+
+    Croce and Hein (2020), equation 6: `(max_{j != y} z_j - z_y) / (z_(1) - z_(3))`, with `z_(i)`
+    the i-th largest logit. Scaling or shifting all logits leaves it as it is, so an attack that
+    follows it cannot be blinded by large logits.
+
+    Args:
+        logits: float [N, K] with K at least 3.
+        labels: int [N], each in [0, K).
+
+    Returns:
+        float [N], at most 1.
+
+    Raises:
+        ValueError: there are fewer than three classes.
+    """
+    largest = _largest(logits, 3, "dlr")
+    return margin(logits, labels) / (largest[:, 0] - largest[:, 2] + _NO_ZERO)
+
+
+def targeted_dlr(logits: jax.Array, labels: jax.Array, targets: jax.Array) -> jax.Array:
+    """Return by how much the target leads the label, in units that do not change with scale.
+
+    Croce and Hein (2020), equation 7: `(z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2)`.
+
+    Args:
+        logits: float [N, K] with K at least 4.
+        labels: int [N], each in [0, K): the true classes.
+        targets: int [N], each in [0, K): the classes to reach.
+
+    Returns:
+        float [N].
+
+    Raises:
+        ValueError: there are fewer than four classes.
+    """
+    largest = _largest(logits, 4, "targeted_dlr")
+    lead = _taken(logits, targets) - _taken(logits, labels)
+    return lead / (largest[:, 0] - (largest[:, 2] + largest[:, 3]) / 2 + _NO_ZERO)
+
+
+_NO_ZERO = 1e-12  # equal logits must not divide by zero
+
+
+def _largest(logits, n, name):
+    """Return the n largest logits [N, n], in falling order."""
+    if logits.shape[1] < n:
+        raise ValueError(
+            f"{name} needs at least {n} classes, but the model has {logits.shape[1]}: "
+            "use margin or cross_entropy."
+        )
+    return lax.top_k(logits, n)[0]
+
+
+def _taken(logits, classes):
+    return jnp.take_along_axis(logits, classes[:, None], axis=1)[:, 0]

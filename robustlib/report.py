@@ -44,10 +44,13 @@ class AttackResult:
         name: as it was called in the evaluation.
         steps: gradient steps a restart; None where the attack does not tell.
         restarts: random starts; None where the attack does not tell.
-        correct: images classified correctly before and after this attack alone.
+        correct: images classified correctly before and after this attack; in an ensemble, after
+            it and all before it.
         seconds: wall-clock time, compilation included.
         gradient_passes: at most so many forward-and-backward passes of one example; an attack that
             stops once all images of a batch are broken takes fewer. None where it does not tell.
+        queries: forward passes of one example that an attack without gradients took.
+        tried: images it was run on; None for all of them.
     """
 
     name: str
@@ -56,6 +59,8 @@ class AttackResult:
     correct: int
     seconds: float
     gradient_passes: int | None
+    queries: int = 0
+    tried: int | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,6 +77,8 @@ class RobustnessReport:
         seconds: wall-clock time in all.
         baseline: robust accuracy of an undefended model under the same attacks, if given.
         flags: sentences on what makes the number doubtful; none is good.
+        ensemble: the name of the set of attacks; None if they were chosen one by one.
+        partial: whether it was interrupted.
     """
 
     threat: str
@@ -83,6 +90,8 @@ class RobustnessReport:
     seconds: float
     baseline: float | None = None
     flags: tuple[str, ...] = ()
+    ensemble: str | None = None
+    partial: bool = False
 
     @property
     def clean_accuracy(self) -> float:
@@ -100,18 +109,32 @@ class RobustnessReport:
         passes = [attack.gradient_passes for attack in self.attacks]
         return None if None in passes else sum(passes)
 
-    def _rows(self) -> list[tuple[str, ...]]:
-        def row(name, correct, cost):
-            low, high = wilson_interval(correct, self.examples)
-            share = f"{correct / self.examples:.1%}"
-            return (name, share, f"{low:.1%} to {high:.1%}", *cost)
+    @property
+    def queries(self) -> int:
+        """Forward passes of one example by attacks without gradients."""
+        return sum(attack.queries for attack in self.attacks)
 
-        rows = [row("clean", self.clean_correct, ("", "", "", ""))]
+    def _header(self) -> tuple[str, ...]:
+        if self.ensemble is None:
+            return ("attack", *_SHARE, "steps", "restarts", "seconds", _PASSES)
+        return ("attack", "images", *_SHARE, "steps", "runs", "seconds", _PASSES, "queries")
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        def row(name, tried, correct, *cost):
+            low, high = wilson_interval(correct, self.examples)
+            share = (f"{correct / self.examples:.1%}", f"{low:.1%} to {high:.1%}")
+            *cost, queries = cost
+            if self.ensemble is None:
+                return (name, *share, *cost)
+            return (name, _count(tried), *share, *cost, queries)
+
+        rows = [row("clean", self.examples, self.clean_correct, *[""] * 5)]
         for a in self.attacks:
             cost = (_count(a.steps), _count(a.restarts), f"{a.seconds:.1f}")
-            rows.append(row(a.name, a.correct, (*cost, _count(a.gradient_passes))))
-        total = ("", "", f"{self.seconds:.1f}", _count(self.gradient_passes))
-        return [*rows, row("robust (all attacks)", self.robust_correct, total)]
+            passes = (_count(a.gradient_passes), _count(a.queries))
+            rows.append(row(a.name, a.tried, a.correct, *cost, *passes))
+        cost = ("", "", f"{self.seconds:.1f}", _count(self.gradient_passes), _count(self.queries))
+        return [*rows, row("robust (all attacks)", self.examples, self.robust_correct, *cost)]
 
     def _notes(self) -> list[str]:
         baseline = (
@@ -120,14 +143,26 @@ class RobustnessReport:
             else [f"An undefended model under the same attacks: {self.baseline:.1%}."]
         )
         flags = [f"Flag: {flag}" for flag in self.flags] or ["No sanity flag is raised."]
-        return [*baseline, _BOUND, *flags]
+        return [*self._about_the_ensemble(), *baseline, _BOUND, *flags]
+
+    def _about_the_ensemble(self) -> list[str]:
+        if self.ensemble is None:
+            return []
+        partial = ["Partial: the evaluation was interrupted."] if self.partial else []
+        return [
+            *partial,
+            f"The {self.ensemble} ensemble of robustlib: each attack ran on the images that those "
+            "above it left. It is not the official AutoAttack.",
+        ]
 
     @property
     def _title(self) -> str:
-        return f"{self.threat}, {self.examples:,} images, seed {self.seed}"
+        ensemble = f"{self.ensemble} ensemble, " if self.ensemble else ""
+        partial = "PARTIAL, " if self.partial else ""
+        return f"{partial}{ensemble}{self.threat}, {self.examples:,} images, seed {self.seed}"
 
     def __str__(self) -> str:
-        table = [_HEADER, *self._rows()]
+        table = [self._header(), *self._rows()]
         widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
         lines = [
             "  ".join(
@@ -148,7 +183,7 @@ class RobustnessReport:
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
         return (
             f"<table><caption>{html.escape(self._title)}</caption>"
-            f"<thead>{line('th', _HEADER)}</thead><tbody>{rows}</tbody></table>{notes}"
+            f"<thead>{line('th', self._header())}</thead><tbody>{rows}</tbody></table>{notes}"
         )
 
 
@@ -156,12 +191,5 @@ def _count(n: int | None) -> str:
     return "unknown" if n is None else f"{n:,}"
 
 
-_HEADER = (
-    "attack",
-    "accuracy",
-    "95 % interval (Wilson)",
-    "steps",
-    "restarts",
-    "seconds",
-    "gradient passes, at most",
-)
+_SHARE = ("accuracy", "95 % interval (Wilson)")
+_PASSES = "gradient passes, at most"

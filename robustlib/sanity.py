@@ -9,9 +9,12 @@ import jax
 import numpy as np
 
 from robustlib import attacks
+from robustlib.logits import forward
 
 _SAMPLE = 200
 _MANY_ZERO_GRADIENTS = 0.01
+_EXPLODING = 1e4  # one grey level would change the loss by about 40
+_UNSTEADY = 1e-3  # of the largest logit; rounding is a thousand times smaller
 
 
 class Sample(NamedTuple):
@@ -48,10 +51,45 @@ def flag_gradients(logits_fn, split):
     zero = finite & (gradients == 0).all(axis=(1, 2, 3))
     if not finite.all():
         yield f"The gradient is NaN or infinite for {(~finite).sum()} of {n} sampled images."
+    exploding = finite & (np.abs(gradients).max(axis=(1, 2, 3)) > _EXPLODING)
+    if exploding.mean() > _MANY_ZERO_GRADIENTS:
+        yield (
+            f"The gradient explodes for {exploding.sum()} of {n} sampled images, so a step along "
+            "it says nothing about the loss a step away."
+        )
     if zero.mean() > _MANY_ZERO_GRADIENTS:
         yield (
             f"The gradient is zero for {zero.sum()} of {n} sampled images, so gradient attacks "
             "cannot move them."
+        )
+
+
+def flag_unsteady(logits_fn, split):
+    """Outputs that differ from call to call, or with the company an image is in."""
+    images = sample(split).images
+    once, again = (np.asarray(forward(logits_fn, images)) for _ in range(2))
+    alone = [
+        np.asarray(forward(logits_fn, images[i : i + 1]))[0] for i in range(min(8, len(images)))
+    ]
+    scale = np.abs(once).max()
+    if np.abs(again - once).max() > _UNSTEADY * scale:
+        yield (
+            "The model is randomised: two calls with the same images give other logits, and a "
+            "single attack says little about it."
+        )
+    elif np.abs(alone - once[: len(alone)]).max() > _UNSTEADY * scale:
+        yield (
+            "The outputs depend on the batch: an image alone has other logits than in company, as "
+            "with batch statistics that are not frozen."
+        )
+
+
+def flag_left_out(names, classes):
+    """Attacks that an ensemble left out."""
+    if names:
+        yield (
+            f"{' and '.join(names)} needs more than the {classes} classes there are, and was left "
+            "out: the ensemble is weaker for it."
         )
 
 
@@ -113,10 +151,11 @@ def flag_whole_box(shares, n, classes):
 
 
 def flag_outside(outside):
-    """Adversarial images outside ball or box."""
+    """Adversarial images that do not count."""
     if outside:
         yield (
-            f"{outside} adversarial images lie outside the ball or the box; they were not counted."
+            f"{outside} adversarial images did not pass the check (inside ball and box, and in an "
+            "ensemble misclassified a second time); they were not counted."
         )
 
 

@@ -76,6 +76,10 @@ class Linf:
         """
         return jnp.clip(points + step_size * jnp.sign(gradients), 0, 1)
 
+    def direction(self, gradients: jax.Array) -> jax.Array:
+        """Return `sign(gradients)`: of length 1, and steepest where there is no box."""
+        return jnp.sign(gradients)
+
     def contains(self, images: jax.Array, points: jax.Array) -> np.ndarray:
         """Return bool [N]: whether each point is in ball and box, up to rounding. Not for `jit`."""
         images, points = np.asarray(images, np.float64), np.asarray(points, np.float64)
@@ -138,10 +142,7 @@ class L2:
         at which its norm is step_size; or, if even the corner of the box in the gradient's
         direction is nearer than that, the corner. Where a gradient is zero, the pixel stays.
         """
-        starts, gradients = _rows(points), _rows(gradients)
-        # Scaled first: the squares of 1e-23 are zero in float32.
-        largest = jnp.max(jnp.abs(gradients), axis=1, keepdims=True)
-        gradients = gradients / jnp.where(largest > 0, largest, 1)
+        starts, gradients = _rows(points), _scaled(_rows(gradients))
         lower, upper, tiny = -starts, 1 - starts, _tiny(gradients)
 
         def step_at(log_s):
@@ -154,6 +155,11 @@ class L2:
         step = jnp.where(_norm(corner) <= step_size, corner, step)
         moved = jnp.where(step_size > 0, jnp.clip(starts + step, 0, 1), starts)
         return moved.reshape(points.shape)
+
+    def direction(self, gradients: jax.Array) -> jax.Array:
+        """Return the gradients at length 1, steepest where there is no box; zero stays zero."""
+        rows = _scaled(_rows(gradients))
+        return (rows / jnp.maximum(_norm(rows), _tiny(rows))).reshape(gradients.shape)
 
     def contains(self, images: jax.Array, points: jax.Array) -> np.ndarray:
         """Return bool [N]: whether each point is in ball and box, up to rounding. Not for `jit`."""
@@ -188,6 +194,12 @@ def _largest_feasible(delta_at, low, high, radius) -> jax.Array:
 
     end, _ = lax.fori_loop(0, _BISECTIONS, halve, (low, high))
     return jnp.where(_norm(delta_at(high)) <= radius, high, end)
+
+
+def _scaled(rows: jax.Array) -> jax.Array:
+    """Return rows with a largest entry of 1: the squares of 1e-23 would be zero in float32."""
+    largest = jnp.max(jnp.abs(rows), axis=1, keepdims=True)
+    return rows / jnp.where(largest > 0, largest, 1)
 
 
 def _tiny(array: jax.Array) -> float:

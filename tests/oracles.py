@@ -106,3 +106,50 @@ def plain_pgd(gradient, loss, fools, images, starts, threat, step_size, steps):
                 points = nearest(rows(images), moved, epsilon, norm)
                 points = points.astype(np.float32).reshape(images.shape)
     return answer, fooled
+
+
+def plain_apgd(gradient, loss, fools, images, starts, threat, steps):
+    """Auto-PGD as algorithm 1 of Croce and Hein (2020) has it, the decisions example by example.
+
+    Arguments and results are those of `plain_pgd`, with one start and no step size.
+    """
+    (norm, epsilon), n, rows = threat, len(images), lambda a: np.float64(a).reshape(len(a), -1)
+    ends = [0, 0.22]
+    while ends[-1] < 1:
+        ends.append(ends[-1] + max(ends[-1] - ends[-2] - 0.03, 0.06))
+    ends = [int(np.ceil(round(end * steps, 9))) for end in ends if round(end, 9) <= 1]
+
+    def column(size):
+        return size[:, None]
+
+    points, before, slope = starts, starts, gradient(starts)
+    best, best_slope, best_loss = starts.copy(), np.array(slope), np.array(loss(starts))
+    fooled, checked, halved = fools(starts), loss(starts), np.zeros(n, bool)
+    size, losses = np.full(n, 2.0 * epsilon), [loss(starts)]
+    for k in range(steps):
+        here, last, g = rows(points), rows(before), rows(slope)
+        g = np.sign(g) if norm == "l-inf" else g / np.linalg.norm(g, axis=1, keepdims=True)
+        ahead = nearest(rows(images), here + column(size) * g, epsilon, norm)
+        share = 1.0 if k == 0 else 0.75
+        moved = here + share * (ahead - here) + (1 - share) * (here - last)
+        new = nearest(rows(images), moved, epsilon, norm).astype(np.float32)
+        new, before = np.where(column(fooled), here, new).astype(np.float32), points
+        points = new.reshape(images.shape)
+        slope = np.array(gradient(points))
+        losses.append(loss(points))
+        for i in np.flatnonzero(~fooled):
+            if fools(points)[i] or losses[-1][i] > best_loss[i]:
+                best[i], best_slope[i], best_loss[i] = points[i], slope[i], losses[-1][i]
+        fooled = fooled | fools(points)
+        if k + 1 in ends[1:]:
+            begin = ends[ends.index(k + 1) - 1]
+            for i in np.flatnonzero(~fooled):
+                rises = sum(losses[j + 1][i] > losses[j][i] for j in range(begin, k + 1))
+                slow = rises < 0.75 * (k + 1 - begin)
+                stuck = not halved[i] and best_loss[i] <= checked[i]
+                halved[i] = slow or stuck
+                if halved[i]:
+                    size[i] /= 2
+                    points[i], slope[i] = best[i], best_slope[i]
+                checked[i] = best_loss[i]
+    return best, fooled

@@ -1,0 +1,105 @@
+"""Flags from comparisons: one attack should break more than another, and does it?
+
+All attacks of a comparison run on the same images, each with a key of its own. A difference counts
+when its exact interval lies above half a percentage point.
+"""
+
+from functools import partial
+from itertools import count
+
+import jax
+import numpy as np
+from scipy.special import betaincinv
+
+from robustlib.auto_pgd import apgd
+from robustlib.batches import broken_by
+from robustlib.losses import dlr
+from robustlib.square_attack import square
+
+IMAGES = 400
+LEAST_DIFFERENCE = 0.005
+
+
+def paired_interval(only_a: int, only_b: int, n: int) -> tuple[float, float]:
+    """Return the exact 95 % interval of how much more often A happens than B in n pairs.
+
+    The pairs in which just one of them happens decide. Given their number m, that of A is binomial;
+    its exact interval (Clopper and Pearson, 1934) for the share s gives (2 s - 1) m / n.
+
+    Args:
+        only_a: pairs in which A happens and B does not.
+        only_b: pairs in which B happens and A does not.
+        n: all pairs, from 1.
+
+    Returns:
+        The lower and the upper end, in [-1, 1].
+    """
+    m = only_a + only_b
+    low = betaincinv(only_a, only_b + 1, 0.025) if only_a else 0.0
+    high = betaincinv(only_a + 1, only_b, 0.975) if only_b else 1.0
+    return (2 * low - 1) * m / n, (2 * high - 1) * m / n
+
+
+def flags(problem, clean, key, surrogate=None) -> list[str]:
+    """Return a sentence for each comparison that comes out the wrong way round.
+
+    Args:
+        problem: what is attacked, as the ensemble has it.
+        clean: bool [N], who is classified correctly.
+        key: one `jax.random.key`.
+        surrogate: another model of the same task, for the comparison with transfer.
+    """
+    correct = np.flatnonzero(clean)
+    n = min(len(correct), IMAGES)
+    if not n:
+        return []
+    few = correct[np.arange(n) * len(correct) // n]
+    return [
+        sentence
+        for weaker, stronger, meaning in _pairs(problem, few, key, surrogate)
+        for sentence in _sentence(*weaker, *stronger, meaning)
+    ]
+
+
+def _pairs(problem, few, key, surrogate):
+    """Yield ((name, broken), (name, broken), meaning): the first should not break more."""
+    logits_fn, images, labels, threat, logits = problem
+    images, labels = images[few], labels[few]
+    keys = (jax.random.fold_in(key, 1_000_000 + i) for i in count())
+
+    def broken(attack, threat=threat, **how):
+        attack = partial(attack, **how)
+        return broken_by(attack, logits_fn, images, labels, threat, next(keys))[0]
+
+    def transferred(_, *where):
+        return apgd(surrogate, *where, steps=50)
+
+    auto = broken(apgd, steps=100)
+    if logits.shape[1] >= 3:
+        auto |= broken(apgd, steps=100, loss=dlr)
+    auto = "Auto-PGD", auto
+    square_1000 = "Square Attack, which asks for no gradient,", broken(square, queries=1000)
+    yield square_1000, auto, "the gradients hide what is there"
+    if surrogate is not None:
+        yield ("An attack on another model", broken(transferred)), auto, "the gradients mislead"
+    steps = [(f"Auto-PGD with {n} steps", broken(apgd, steps=n)) for n in (10, 100)]
+    yield *steps, "more steps do not help it"
+    starts = [(f"Auto-PGD with {n} starts", broken(apgd, steps=20, restarts=n)) for n in (1, 5)]
+    yield *starts, "more restarts do not help it"
+    larger = type(threat)(min(1.5 * threat.epsilon, threat.largest_epsilon(images.shape)))
+    sizes = [
+        (f"Auto-PGD with epsilon {float(size.epsilon):.3g}", broken(apgd, size, steps=50))
+        for size in (threat, larger)
+    ]
+    yield *sizes, "a larger epsilon helps the defender"
+
+
+def _sentence(weaker, by_weaker, stronger, by_stronger, meaning):
+    n = len(by_weaker)
+    only_weaker = int((by_weaker & ~by_stronger).sum())
+    low, high = paired_interval(only_weaker, int((by_stronger & ~by_weaker).sum()), n)
+    if low > LEAST_DIFFERENCE:
+        yield (
+            f"{weaker} breaks {by_weaker.sum()} of {n} images and {stronger} {by_stronger.sum()} "
+            f"(a difference of {low:.1%} to {high:.1%}): {meaning}."
+        )

@@ -1,0 +1,302 @@
+"""Ensembles of attacks, each of them only on the examples that those before it left standing.
+
+This is an evaluation of the class of AutoAttack (Croce and Hein, 2020), not AutoAttack itself: it
+leaves out FAB, starts and projects as `robustlib` does, and stops at an example's first success.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm.std import tqdm
+
+from robustlib import auto_pgd, checks, square_attack
+from robustlib.auto_pgd import choose
+from robustlib.batches import count_as_broken
+from robustlib.losses import cross_entropy, targeted_dlr
+from robustlib.report import AttackResult
+
+# An attack runs in the smallest of these that holds all its examples, or else in the largest.
+BATCH_SIZES = (16, 64, 256)
+
+
+@dataclass(frozen=True)
+class AutoPGD:
+    """Auto-PGD as a member of an ensemble: once, or once for each of the likeliest wrong classes.
+
+    Attributes:
+        name: as the report calls it.
+        steps: gradient steps a run.
+        targets: wrong classes to aim at; 0 for one run that aims at none.
+        loss: from logits [N, K], labels [N] and, if there are targets, targets [N] to [N].
+        least_classes: with fewer, the loss is not defined and the attack is left out.
+    """
+
+    name: str
+    steps: int
+    targets: int = 0
+    loss: Callable[..., jax.Array] = cross_entropy
+    least_classes: int = 2
+
+    segment = 10  # gradients between two looks at who has fallen
+    price = 3  # of a gradient, in forward passes
+
+    def runs(self, classes: int) -> int:
+        """Return how often an example is attacked, if it does not fall."""
+        return max(1, min(self.targets, classes - 1))
+
+    def aims(self, logits, labels) -> np.ndarray:
+        """Return the class that each run aims at, int [N, runs]."""
+        if not self.targets:
+            return np.asarray(labels)[:, None]
+        return np.asarray(auto_pgd.likeliest_wrong(logits, labels))[:, : self.targets]
+
+    def start(self, images, threat, keys):
+        """Return the state of examples before their first step."""
+        return auto_pgd.start(images, threat, keys)
+
+    def advance(self, logits_fn, images, labels, aims, threat, keys, state):
+        """Return the state one segment later, and bool [N], who is finished."""
+        lengths = auto_pgd.checkpoints(self.steps)
+        how = {"loss": self.loss, "targeted": self.targets > 0}
+        where = (logits_fn, images, labels, aims, threat)
+        state = auto_pgd.advance(*where, state, lengths, self.segment, **how)
+        return state, auto_pgd.is_finished(state, lengths)
+
+    @property
+    def passes(self) -> int:
+        """Gradients of one run: one a step, and a last look at where it led."""
+        return self.steps + 1
+
+
+@dataclass(frozen=True)
+class Square:
+    """Square Attack as a member of an ensemble.
+
+    Attributes:
+        name: as the report calls it.
+        steps: queries an example.
+    """
+
+    name: str
+    steps: int
+
+    least_classes = 2
+    segment = 50
+    price = 1
+
+    def runs(self, classes: int) -> int:
+        """Return how often an example is attacked, if it does not fall."""
+        return 1
+
+    def aims(self, logits, labels) -> np.ndarray:
+        """Return the labels: there is one run, and it aims at no class."""
+        return np.asarray(labels)[:, None]
+
+    def start(self, images, threat, keys):
+        """Return the state of examples before their first query."""
+        return square_attack.start(images, threat, keys)
+
+    def advance(self, logits_fn, images, labels, aims, threat, keys, state):
+        """Return the state one segment later, and bool [N], who is finished."""
+        sides = square_attack.square_sides(self.steps, images.shape, threat)
+        where = (logits_fn, images, labels, threat, keys)
+        state = square_attack.advance(*where, state, sides, self.segment)
+        return state, square_attack.is_finished(state, sides)
+
+    @property
+    def passes(self) -> int:
+        """Forward passes of one run."""
+        return self.steps
+
+
+Member = AutoPGD | Square
+
+_DLR = {"loss": targeted_dlr, "least_classes": 4}
+ENSEMBLES: dict[str, tuple[Member, ...]] = {
+    "standard": (
+        AutoPGD("APGD-CE", steps=100),
+        AutoPGD("APGD-T, DLR", steps=100, targets=9, **_DLR),
+        Square("Square", steps=5000),
+    ),
+    "quick": (
+        AutoPGD("APGD-CE", steps=30),
+        AutoPGD("APGD-T, DLR", steps=50, targets=2, **_DLR),
+        Square("Square", steps=1000),
+    ),
+}
+
+
+class Problem(NamedTuple):
+    """What is attacked: a model, and examples inside their threat model."""
+
+    logits_fn: Any
+    images: np.ndarray  # [N, H, W, C]
+    labels: np.ndarray  # int [N]
+    threat: Any
+    logits: np.ndarray  # [N, K], of the images themselves
+
+
+class Outcome(NamedTuple):
+    """What an ensemble leaves.
+
+    Attributes:
+        standing: bool [N], classified correctly and not broken.
+        results: one `AttackResult` for each attack that was begun.
+        unconfirmed: adversarial examples that were found and did not pass the check.
+        left_out: names of attacks that need more classes than there are.
+        partial: whether it was interrupted.
+    """
+
+    standing: np.ndarray
+    results: tuple[AttackResult, ...]
+    unconfirmed: int
+    left_out: tuple[str, ...]
+    partial: bool
+
+
+def attack(members, problem: Problem, standing, key, *, progress: bool = True) -> Outcome:
+    """Attack what stands, member by member; an interrupt ends it and keeps what was found.
+
+    Args:
+        members: the attacks, in their order.
+        problem: what is attacked.
+        standing: bool [N], the examples to begin with.
+        key: one `jax.random.key`; member m folds in m, example i folds in i, run r folds in r.
+        progress: show a bar with what is standing and the time left.
+    """
+    classes = problem.logits.shape[1]
+    able = [member for member in members if classes >= member.least_classes]
+    left_out = tuple(member.name for member in members if classes < member.least_classes)
+    standing, results, unconfirmed, partial = standing.copy(), [], 0, False
+    done = 0
+    form = "{desc} |{bar}| {percentage:3.0f} %, {remaining} left"
+    how = {"file": sys.stderr, "leave": False, "bar_format": form, "disable": not progress}
+    with tqdm(total=1, **how) as bar:
+        for m, member in enumerate(able):
+            start, tried = time.perf_counter(), int(standing.sum())
+            search = _Search(member, problem, standing, jax.random.fold_in(key, m))
+            try:
+                for _ in search.segments():
+                    _show(bar, done, search, able[m + 1 :], classes)
+            except KeyboardInterrupt:
+                partial = True
+            found, counts = search.confirmed()
+            standing[found[counts]] = False
+            unconfirmed += int((~counts).sum())
+            done += search.passes * member.price
+            seconds = time.perf_counter() - start
+            results.append(
+                AttackResult(
+                    member.name,
+                    member.steps,
+                    member.runs(classes),
+                    correct=int(standing.sum()),
+                    seconds=seconds,
+                    gradient_passes=search.passes if member.price > 1 else 0,
+                    queries=search.passes if member.price == 1 else 0,
+                    tried=tried,
+                )
+            )
+            if partial:
+                print(f"Stopped during {member.name}; what was found so far is kept.")
+                break
+    return Outcome(standing, tuple(results), unconfirmed, left_out, partial)
+
+
+class _Search:
+    """One member at work: a batch whose places are filled again as soon as an example is finished.
+
+    Attributes:
+        found: adversarial images by the index of their example.
+        passes: gradients or queries so far, over all examples.
+        left: passes still to come if no other example falls.
+    """
+
+    def __init__(self, member: Member, problem: Problem, standing, key):
+        self.member, self.problem = member, problem
+        self.found, self.passes = {}, 0
+        self._aims = member.aims(problem.logits, problem.labels)
+        self._keys = checks.example_keys(key, len(standing))
+        self._todo, self.runs = np.flatnonzero(standing), len(self._aims[0])
+        self.left = len(self._todo) * self.runs * member.passes
+
+    def _work(self) -> Iterator[tuple[int, int]]:
+        """Yield (example, run): the first run of all, then the second of those that stand, ..."""
+        for run in range(self.runs):
+            for example in self._todo:
+                if example in self.found:
+                    self.left -= self.member.passes
+                else:
+                    yield example, run
+
+    @property
+    def standing(self) -> int:
+        """How many examples have not fallen."""
+        return len(self._todo) - len(self.found)
+
+    def confirmed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the indices of who fell, and bool, for whom it counts."""
+        logits_fn, images, labels, threat, _ = self.problem
+        fell = np.array(sorted(self.found), int)
+        if not len(fell):
+            return fell, np.zeros(0, bool)
+        adversarial = np.array([self.found[i] for i in fell])
+        return fell, count_as_broken(logits_fn, images[fell], labels[fell], threat, adversarial)
+
+    def segments(self) -> Iterator[None]:
+        """Work until all is done, and yield after every segment."""
+        member, (logits_fn, images, labels, threat, _) = self.member, self.problem
+        work, n = self._work(), len(self._todo)
+        size = next((size for size in BATCH_SIZES if size >= n), BATCH_SIZES[-1])
+        example, run, state = np.full(size, -1), np.zeros(size, int), None
+        while True:
+            vacant = np.flatnonzero(example < 0)
+            taken = list(islice(work, len(vacant)))
+            fresh = np.isin(np.arange(size), vacant[: len(taken)])
+            if taken:
+                example[fresh], run[fresh] = np.transpose(taken)
+            empty = example < 0
+            if empty.all():
+                return
+            rows = np.maximum(example, 0)
+            keys = _fold_in_both(self._keys[rows], run)
+            started = member.start(images[rows], threat, keys)
+            state = started if state is None else choose(fresh, started, state)
+            state = state._replace(fooled=jnp.asarray(np.asarray(state.fooled) | empty))
+            steps = np.asarray(state.step)
+            where = (logits_fn, images[rows], labels[rows], self._aims[rows, run], threat, keys)
+            state, finished = member.advance(*where, state)
+            self._note(state, np.asarray(finished), example, np.asarray(state.step) - steps)
+            yield
+
+    def _note(self, state, finished, example, passes):
+        """Write down who fell, and vacate the places of those who are finished."""
+        fooled, occupied = np.asarray(state.fooled), example >= 0
+        fell = np.flatnonzero(fooled & occupied)
+        if len(fell):
+            best = np.asarray(state.best)
+            self.found |= {int(example[place]): best[place] for place in fell}
+        self.passes += int(passes[occupied].sum())
+        self.left -= int(passes[occupied].sum())
+        self.left -= int((self.member.passes - np.asarray(state.step))[fell].sum())
+        example[finished] = -1
+
+
+def _show(bar, done: int, search: _Search, later, classes: int) -> None:
+    """Show where a search is; the bar counts forward passes, `done` of them by earlier attacks."""
+    member, standing = search.member, search.standing
+    now = done + search.passes * member.price
+    bar.total = now + search.left * member.price
+    bar.total += sum(standing * m.runs(classes) * m.passes * m.price for m in later)
+    bar.set_description_str(f"{member.name}: {standing:,} standing", refresh=False)
+    bar.update(now - bar.n)
+
+
+_fold_in_both = jax.jit(jax.vmap(jax.random.fold_in))
