@@ -145,7 +145,8 @@ def checkpoints(steps: int) -> np.ndarray:
         before += interval
         interval = max(interval - 3, 6)
         checkpoint = -(-before * steps // 100)
-        lengths[checkpoint], last = checkpoint - last, checkpoint
+        if checkpoint > last:  # a few steps hold fewer checkpoints
+            lengths[checkpoint], last = checkpoint - last, checkpoint
     return lengths
 
 

@@ -174,8 +174,7 @@ def attack(members, problem: Problem, standing, key, *, progress: bool = True) -
     classes = problem.logits.shape[1]
     able = [member for member in members if classes >= member.least_classes]
     left_out = tuple(member.name for member in members if classes < member.least_classes)
-    standing, results, unconfirmed, partial = standing.copy(), [], 0, False
-    done = 0
+    standing, results, unconfirmed, done, partial = standing.copy(), [], 0, 0, False
     form = "{desc} |{bar}| {percentage:3.0f} %, {remaining} left"
     how = {"file": sys.stderr, "leave": False, "bar_format": form, "disable": not progress}
     with tqdm(total=1, **how) as bar:
@@ -243,8 +242,10 @@ class _Search:
 
     def confirmed(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the indices of who fell, and bool, for whom it counts."""
-        logits_fn, images, labels, threat, _ = self.problem
-        fell = np.array(sorted(self.found), int)
+        fell, (logits_fn, images, labels, threat, _) = (
+            np.array(sorted(self.found), int),
+            self.problem,
+        )
         if not len(fell):
             return fell, np.zeros(0, bool)
         adversarial = np.array([self.found[i] for i in fell])

@@ -124,7 +124,7 @@ def plain_apgd(gradient, loss, fools, images, starts, threat, steps):
 
     points, before, slope = starts, starts, gradient(starts)
     best, best_slope, best_loss = starts.copy(), np.array(slope), np.array(loss(starts))
-    fooled, checked, halved = fools(starts), loss(starts), np.zeros(n, bool)
+    fooled, checked, halved = fools(starts), np.array(loss(starts)), np.zeros(n, bool)
     size, losses = np.full(n, 2.0 * epsilon), [loss(starts)]
     for k in range(steps):
         here, last, g = rows(points), rows(before), rows(slope)

@@ -150,7 +150,7 @@ def _twenty_times(f, images):
     return 20 * f(images)
 
 
-# ---- Auto-PGD and Square Attack -------------------------------------------------------------------
+# ---- Auto-PGD and Square Attack -----------------------------------------------------------------
 
 
 def apgd_is_a_plain_loop(lib, cnn, threat=("l-inf", 0.1), steps=30):
@@ -190,7 +190,8 @@ def apgd_reaches_the_optimum_of_a_linear_model(lib):
         gradients = np.broadcast_to(weights, images.shape)
         rows = [np.float64(a).reshape(20, -1) for a in (images, gradients)]
         best = oracles.steepest_value(*rows, float(threat.epsilon), threat.name)
-        found = lib.apgd(f, images, labels, threat, jax.random.key(0), restarts=2)
+        how = {"restarts": 2, "loss": lib.margin}
+        found = lib.apgd(f, images, labels, threat, jax.random.key(0), **how)
         assert threat.contains(images, found).all()
         gained = ((np.float64(found) - images) * weights).sum(axis=(1, 2, 3))
         assert (gained <= best + 1e-4).all()
@@ -198,8 +199,24 @@ def apgd_reaches_the_optimum_of_a_linear_model(lib):
 
 
 def _two_linear_classes(weights, images):
-    lead = (images * weights).sum(axis=(1, 2, 3)) - 100  # nobody is fooled
+    lead = (images * weights[None]).sum(axis=(1, 2, 3)) - 100  # nobody is fooled
     return jnp.stack([jnp.zeros_like(lead), lead / 10], axis=1)
+
+
+def more_runs_never_lose_an_example(lib, cnn):
+    """Runs are nested: the first three of five are the three."""
+    f, (images, labels) = lib.logits_fn(cnn.state), first(cnn, 200)
+    where = (images, labels, lib.Linf(0.07), jax.random.key(3))
+    for attack, runs in ((lib.apgd, "restarts"), (lib.apgd_targeted, "targets")):
+        fooled = [wrong(f, attack(f, *where, steps=3, **{runs: n}), labels) for n in (1, 3, 5)]
+        assert (~fooled[0] | fooled[1]).all() and (~fooled[1] | fooled[2]).all()
+        assert fooled[0].sum() < fooled[2].sum() < 0.95 * len(labels)
+        losses = [
+            np.asarray(cross_entropy(forward(f, lib.apgd(f, *where, steps=3, restarts=n)), labels))
+            for n in (1, 3)
+        ]
+        standing = ~fooled[1]
+        assert (losses[1] >= losses[0] - 1e-4)[standing].all() or attack is not lib.apgd
 
 
 def square_reaches_the_optimum_of_a_linear_model(lib):
@@ -239,6 +256,26 @@ def the_ensemble_counts_the_worst_case(lib, cnn):
     assert left == sorted(left, reverse=True) and report.robust_correct == left[-1]
     assert 0.2 < report.robust_accuracy < report.clean_accuracy - 0.1
     assert left[1] < left[0]
+
+
+def an_ensemble_counts_what_it_has_checked(lib, cnn):
+    """A model that reads its batch backwards fools the attack, and not the second look."""
+    f, (images, labels) = (
+        lib.logits_fn(_wrong_in_batches, lib.logits_fn(cnn.state)),
+        first(cnn, 300),
+    )
+    split = SimpleNamespace(images=images, labels=labels)
+    how = {"attacks": "quick", "progress": False}
+    report = lib.evaluate_robustness(f, split, lib.Linf(0.0), jax.random.key(0), **how)
+    assert report.clean_accuracy > 0.9 and report.robust_accuracy == report.clean_accuracy
+    assert any("did not pass the check" in flag for flag in report.flags)
+    assert any("depend on the batch" in flag for flag in report.flags)
+
+
+def _wrong_in_batches(f, images):
+    """Logits that are wrong in a batch of 256, as an ensemble's are, and right in any other."""
+    logits = f(images)
+    return -logits if len(images) == 256 else logits + 0.1 * (len(images) == 1)
 
 
 # ---- threat models ------------------------------------------------------------------------------

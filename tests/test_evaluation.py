@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import robustlib
-from robustlib import L2, Linf, evaluation, fgsm, noise, pgd
+from robustlib import L2, Linf, batches, evaluation, fgsm, noise, pgd
 from tests import properties
 from tests.properties import first, wrong
 
@@ -68,9 +68,9 @@ def test_the_last_batch_is_filled_up_and_nothing_changes(cnn):
 
 
 def test_a_split_smaller_than_a_batch_is_not_filled_up(cnn):
-    batches = list(evaluation._padded(np.arange(3)))
-    assert len(batches) == 1 and batches[0][1] == 3
-    np.testing.assert_array_equal(batches[0][0], [0, 1, 2])
+    parts = list(batches._padded(np.arange(3)))
+    assert len(parts) == 1 and parts[0][1] == 3
+    np.testing.assert_array_equal(parts[0][0], [0, 1, 2])
 
 
 def test_an_image_misclassified_anyway_is_not_robust(cnn):

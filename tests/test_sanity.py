@@ -109,7 +109,7 @@ def test_logits_that_are_not_finite():
             "slow breaks fewer images than quick, one step of the same: PGD is set badly",
         ),
         ({"mine": unmoved}, "whole box, the attacks together leave 9.% of 200 sampled images"),
-        ({"mine": outside}, "200 adversarial images lie outside the ball or the box"),
+        ({"mine": outside}, "200 adversarial images did not pass"),
     ],
 )
 def test_an_attack_made_for_a_flag(evaluate, honest, attacks, text):

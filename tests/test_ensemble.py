@@ -1,0 +1,116 @@
+"""Ensembles: what is in them, who is attacked, what counts, and what an interrupt leaves."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import robustlib
+from robustlib import Linf, ensemble
+from robustlib.ensemble import ENSEMBLES, AutoPGD, Square
+from tests import properties
+from tests.properties import first
+
+HOW = {"attacks": "quick", "progress": False}
+
+
+def split_of(cnn, n):
+    images, labels = first(cnn, n)
+    return SimpleNamespace(images=images, labels=labels)
+
+
+def test_the_standard_ensemble_is_what_it_says():
+    ce, dlr, square = ENSEMBLES["standard"]
+    assert (ce.steps, ce.targets, ce.loss) == (100, 0, robustlib.cross_entropy)
+    assert (dlr.steps, dlr.targets, dlr.loss) == (100, 9, robustlib.targeted_dlr)
+    assert isinstance(square, Square) and square.steps == 5000
+
+
+def test_it_counts_the_worst_case(cnn):
+    properties.the_ensemble_counts_the_worst_case(robustlib, cnn)
+
+
+def test_it_counts_what_it_has_checked(cnn):
+    properties.an_ensemble_counts_what_it_has_checked(robustlib, cnn)
+
+
+@pytest.mark.parametrize("member", [AutoPGD("CE", 12), AutoPGD("T", 7, 3), Square("S", 70)])
+def test_the_verdicts_do_not_depend_on_the_batch_size(cnn, member, monkeypatch):
+    """Places are filled again as examples finish: each gets its own start, runs and steps."""
+    split, f = split_of(cnn, 100), robustlib.logits_fn(cnn.state)
+    if member.targets if isinstance(member, AutoPGD) else False:
+        member = AutoPGD("T", 7, 3, robustlib.targeted_dlr, 4)
+    logits = np.asarray(f(split.images))
+    problem = ensemble.Problem(f, split.images, split.labels, Linf(0.06), logits)
+    standing, outcomes = logits.argmax(axis=1) == split.labels, []
+    for sizes in ((128,), (32,), (16,)):
+        monkeypatch.setattr(ensemble, "BATCH_SIZES", sizes)
+        outcome = ensemble.attack([member], problem, standing, jax.random.key(0), progress=False)
+        outcomes.append(outcome.standing)
+        (result,) = outcome.results
+        passes = result.gradient_passes + result.queries
+        assert result.tried == standing.sum() and passes <= result.tried * member.passes * 3
+    assert 0.05 < (standing & ~outcomes[0]).mean() < 0.95
+    for other in outcomes[1:]:
+        assert (other != outcomes[0]).mean() <= 0.01
+
+
+def test_it_says_what_it_left_out():
+    rng = np.random.default_rng(0)
+    split = SimpleNamespace(
+        images=np.float32(rng.random((20, 4, 4, 1))), labels=np.zeros(20, np.int32)
+    )
+    f = robustlib.logits_fn(_bright)
+    report = robustlib.evaluate_robustness(f, split, Linf(0.1), jax.random.key(0), **HOW)
+    assert [attack.name for attack in report.attacks] == ["APGD-CE", "Square"]
+    assert any("DLR needs more than the 2 classes" in flag for flag in report.flags)
+    mean = split.images.mean(axis=(1, 2, 3))
+    assert report.clean_correct == (mean < 0.5).sum()
+    worst = np.clip(split.images + 0.1, 0, 1).mean(axis=(1, 2, 3))
+    assert report.robust_correct == (worst < 0.5).sum() < report.clean_correct
+
+
+def _bright(images):
+    lead = 20 * (images.mean(axis=(1, 2, 3)) - 0.5)
+    return jnp.stack([jnp.zeros_like(lead), lead], axis=1)
+
+
+def test_an_interrupt_keeps_what_was_found(cnn, monkeypatch, capsys):
+    split, f, calls = split_of(cnn, 300), robustlib.logits_fn(cnn.state), []
+
+    def interrupted(self, *arguments):
+        calls.append(0)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return advance(self, *arguments)
+
+    advance = AutoPGD.advance
+    monkeypatch.setattr(AutoPGD, "advance", interrupted)
+    report = robustlib.evaluate_robustness(f, split, Linf(0.1), jax.random.key(0), **HOW)
+    assert report.partial and len(report.attacks) == 1
+    assert report.robust_correct == report.attacks[0].correct < report.clean_correct
+    assert str(report).startswith("PARTIAL, quick ensemble") and "interrupted" in str(report)
+    assert "Stopped during APGD-CE" in capsys.readouterr().out
+
+
+def test_the_report_names_its_ensemble(cnn):
+    split, f = split_of(cnn, 40), robustlib.logits_fn(cnn.state)
+    report = robustlib.evaluate_robustness(f, split, Linf(0.1), jax.random.key(0), **HOW)
+    title, header, *rows = str(report).splitlines()
+    assert title == "quick ensemble, l-inf, epsilon 0.1, 40 images, seed 0:0"
+    assert header.split()[:2] == ["attack", "images"] and header.endswith("queries")
+    assert "not the official AutoAttack" in str(report) and not report.partial
+
+
+def test_an_unknown_ensemble_is_refused(cnn):
+    split, f = split_of(cnn, 2), robustlib.logits_fn(cnn.state)
+    with pytest.raises(ValueError, match=r"no ensemble 'standart' \(did you mean 'standard'\?\)"):
+        robustlib.evaluate_robustness(f, split, Linf(0.1), jax.random.key(0), attacks="standart")
+
+
+def test_one_example_is_enough(cnn):
+    split, f = split_of(cnn, 1), robustlib.logits_fn(cnn.state)
+    report = robustlib.evaluate_robustness(f, split, Linf(0.3), jax.random.key(0), **HOW)
+    assert (report.examples, report.robust_correct) == (1, 0)

@@ -1,0 +1,94 @@
+"""Square Attack: it reaches every pixel, breaks networks without gradients, stays in ball and box."""
+
+import jax
+import numpy as np
+import pytest
+
+import robustlib
+from robustlib import L2, Linf, square, square_attack
+from tests import properties
+from tests.properties import first, forward, wrong
+
+
+def test_it_reaches_the_optimum_of_a_linear_model():
+    properties.square_reaches_the_optimum_of_a_linear_model(robustlib)
+
+
+def test_it_breaks_a_network(cnn):
+    properties.square_breaks_a_network(robustlib, cnn)
+
+
+def test_the_squares_shrink_as_the_paper_says():
+    sides = square_attack.square_sides(10_000, (1, 28, 28, 1), Linf(0.3))
+    # The share 0.8 of 784 pixels, halved after 10, 50, 200, ... queries; the root of it.
+    expected = {0: 25, 11: 18, 51: 13, 201: 9, 501: 6, 1001: 4, 2001: 3, 4001: 2, 6001: 2, 8001: 1}
+    assert {query: int(sides[query]) for query in expected} == expected
+    shorter = square_attack.square_sides(1000, (1, 28, 28, 1), Linf(0.3))
+    assert shorter[[0, 2, 6, 21]].tolist() == [25, 18, 13, 9]
+    bumps = square_attack.square_sides(10_000, (1, 28, 28, 1), L2(2.0))
+    assert (bumps % 2 == 1).all() and bumps.min() == 3
+
+
+@pytest.mark.parametrize("side", [1, 3, 5])
+def test_a_window_may_lie_anywhere(side):
+    keys = jax.random.split(jax.random.key(0), 2000)
+    windows = jax.vmap(lambda key: square_attack._window(key, (5, 7, 2), side)[0])(keys)
+    windows = np.asarray(windows)[..., 0]
+    assert (windows.sum(axis=(1, 2)) == side**2).all()
+    corners = {tuple(np.argwhere(window)[0]) for window in windows}
+    assert corners == {(r, c) for r in range(6 - side) for c in range(8 - side)}
+
+
+def test_a_bump_has_length_one_and_no_sum_to_speak_of():
+    for side in (1, 2, 3, 5, 8):
+        bump = square_attack._bump(side)
+        assert bump.shape == (side, side) and np.linalg.norm(bump) == pytest.approx(1)
+    bump = square_attack._bump(8)
+    assert bump[:4].min() > 0 > bump[4:].max()
+
+
+@pytest.mark.parametrize("threat", [Linf(0.08), L2(1.5)])
+def test_an_example_is_on_its_own(cnn, threat):
+    f, (images, labels) = robustlib.logits_fn(cnn.state), first(cnn, 100)
+    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(np.arange(100))
+
+    def verdicts(rows):
+        found = square(f, images[rows], labels[rows], threat, keys[rows], queries=100)
+        return wrong(f, found, labels[rows])
+
+    together = verdicts(np.arange(100))
+    assert 0.05 < together.mean() < 0.95
+    assert (verdicts(np.arange(100)[::-1])[::-1] != together).mean() <= 0.01
+    assert (verdicts(np.arange(1)) == together[:1]).all()
+
+
+def test_more_queries_of_the_same_search_never_lower_the_loss(cnn):
+    f, (images, labels) = robustlib.logits_fn(cnn.state), first(cnn, 50)
+    threat, keys = Linf(0.05), jax.random.split(jax.random.key(0), 50)
+    sides = square_attack.square_sides(60, images.shape, threat)
+    state, losses = square_attack.start(images, threat, keys), []
+    for _ in range(6):
+        state = square_attack.advance(f, images, labels, threat, keys, state, sides, 10)
+        losses.append(np.asarray(robustlib.margin(forward(f, state.best), labels)))
+    assert (np.diff(losses, axis=0) >= -1e-4).all() and losses[-1].mean() > losses[0].mean()
+    whole = square(f, images, labels, threat, keys, queries=60)
+    assert np.abs(np.asarray(whole) - np.asarray(state.best)).max() < 1e-6
+
+
+def test_it_asks_for_no_gradient(cnn):
+    """The same search on a model whose gradient is cut off."""
+    f, (images, labels) = robustlib.logits_fn(cnn.state), first(cnn, 50)
+    where = (images, labels, Linf(0.1), jax.random.key(0))
+    cut = robustlib.logits_fn(_cut, f)
+    np.testing.assert_array_equal(square(cut, *where, queries=50), square(f, *where, queries=50))
+
+
+def _cut(f, images):
+    return f(jax.lax.stop_gradient(images))
+
+
+def test_epsilon_zero_gives_back_the_image(cnn):
+    f, (images, labels) = robustlib.logits_fn(cnn.state), first(cnn, 4)
+    for threat in (Linf(0.0), L2(0.0)):
+        found = square(f, images, labels, threat, jax.random.key(0), queries=5)
+        np.testing.assert_array_equal(found, images)
