@@ -6,24 +6,18 @@ leaves out FAB, starts and projects as `robustlib` does, and stops at an example
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm.std import tqdm
 
-from robustlib import auto_pgd, checks, square_attack
-from robustlib.auto_pgd import choose
-from robustlib.batches import count_as_broken
+from robustlib import auto_pgd, square_attack
 from robustlib.losses import cross_entropy, targeted_dlr
 from robustlib.report import AttackResult
-
-# An attack runs in the smallest of these that holds all its examples, or else in the largest.
-BATCH_SIZES = (16, 64, 256)
+from robustlib.search import Problem, Search
 
 
 @dataclass(frozen=True)
@@ -133,16 +127,6 @@ ENSEMBLES: dict[str, tuple[Member, ...]] = {
 }
 
 
-class Problem(NamedTuple):
-    """What is attacked: a model, and examples inside their threat model."""
-
-    logits_fn: Any
-    images: np.ndarray  # [N, H, W, C]
-    labels: np.ndarray  # int [N]
-    threat: Any
-    logits: np.ndarray  # [N, K], of the images themselves
-
-
 class Outcome(NamedTuple):
     """What an ensemble leaves.
 
@@ -180,7 +164,7 @@ def attack(members, problem: Problem, standing, key, *, progress: bool = True) -
     with tqdm(total=1, **how) as bar:
         for m, member in enumerate(able):
             start, tried = time.perf_counter(), int(standing.sum())
-            search = _Search(member, problem, standing, jax.random.fold_in(key, m))
+            search = Search(member, problem, standing, jax.random.fold_in(key, m))
             try:
                 for _ in search.segments():
                     _show(bar, done, search, able[m + 1 :], classes)
@@ -209,88 +193,7 @@ def attack(members, problem: Problem, standing, key, *, progress: bool = True) -
     return Outcome(standing, tuple(results), unconfirmed, left_out, partial)
 
 
-class _Search:
-    """One member at work: a batch whose places are filled again as soon as an example is finished.
-
-    Attributes:
-        found: adversarial images by the index of their example.
-        passes: gradients or queries so far, over all examples.
-        left: passes still to come if no other example falls.
-    """
-
-    def __init__(self, member: Member, problem: Problem, standing, key):
-        self.member, self.problem = member, problem
-        self.found, self.passes = {}, 0
-        self._aims = member.aims(problem.logits, problem.labels)
-        self._keys = checks.example_keys(key, len(standing))
-        self._todo, self.runs = np.flatnonzero(standing), len(self._aims[0])
-        self.left = len(self._todo) * self.runs * member.passes
-
-    def _work(self) -> Iterator[tuple[int, int]]:
-        """Yield (example, run): the first run of all, then the second of those that stand, ..."""
-        for run in range(self.runs):
-            for example in self._todo:
-                if example in self.found:
-                    self.left -= self.member.passes
-                else:
-                    yield example, run
-
-    @property
-    def standing(self) -> int:
-        """How many examples have not fallen."""
-        return len(self._todo) - len(self.found)
-
-    def confirmed(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the indices of who fell, and bool, for whom it counts."""
-        fell, (logits_fn, images, labels, threat, _) = (
-            np.array(sorted(self.found), int),
-            self.problem,
-        )
-        if not len(fell):
-            return fell, np.zeros(0, bool)
-        adversarial = np.array([self.found[i] for i in fell])
-        return fell, count_as_broken(logits_fn, images[fell], labels[fell], threat, adversarial)
-
-    def segments(self) -> Iterator[None]:
-        """Work until all is done, and yield after every segment."""
-        member, (logits_fn, images, labels, threat, _) = self.member, self.problem
-        work, n = self._work(), len(self._todo)
-        size = next((size for size in BATCH_SIZES if size >= n), BATCH_SIZES[-1])
-        example, run, state = np.full(size, -1), np.zeros(size, int), None
-        while True:
-            vacant = np.flatnonzero(example < 0)
-            taken = list(islice(work, len(vacant)))
-            fresh = np.isin(np.arange(size), vacant[: len(taken)])
-            if taken:
-                example[fresh], run[fresh] = np.transpose(taken)
-            empty = example < 0
-            if empty.all():
-                return
-            rows = np.maximum(example, 0)
-            keys = _fold_in_both(self._keys[rows], run)
-            started = member.start(images[rows], threat, keys)
-            state = started if state is None else choose(fresh, started, state)
-            state = state._replace(fooled=jnp.asarray(np.asarray(state.fooled) | empty))
-            steps = np.asarray(state.step)
-            where = (logits_fn, images[rows], labels[rows], self._aims[rows, run], threat, keys)
-            state, finished = member.advance(*where, state)
-            self._note(state, np.asarray(finished), example, np.asarray(state.step) - steps)
-            yield
-
-    def _note(self, state, finished, example, passes):
-        """Write down who fell, and vacate the places of those who are finished."""
-        fooled, occupied = np.asarray(state.fooled), example >= 0
-        fell = np.flatnonzero(fooled & occupied)
-        if len(fell):
-            best = np.asarray(state.best)
-            self.found |= {int(example[place]): best[place] for place in fell}
-        self.passes += int(passes[occupied].sum())
-        self.left -= int(passes[occupied].sum())
-        self.left -= int((self.member.passes - np.asarray(state.step))[fell].sum())
-        example[finished] = -1
-
-
-def _show(bar, done: int, search: _Search, later, classes: int) -> None:
+def _show(bar, done: int, search: Search, later, classes: int) -> None:
     """Show where a search is; the bar counts forward passes, `done` of them by earlier attacks."""
     member, standing = search.member, search.standing
     now = done + search.passes * member.price
@@ -298,6 +201,3 @@ def _show(bar, done: int, search: _Search, later, classes: int) -> None:
     bar.total += sum(standing * m.runs(classes) * m.passes * m.price for m in later)
     bar.set_description_str(f"{member.name}: {standing:,} standing", refresh=False)
     bar.update(now - bar.n)
-
-
-_fold_in_both = jax.jit(jax.vmap(jax.random.fold_in))

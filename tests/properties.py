@@ -5,6 +5,7 @@ on purpose. Each takes the library and, where it needs one, a trained network.
 """
 
 from functools import cache, partial
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -203,20 +204,35 @@ def _two_linear_classes(weights, images):
     return jnp.stack([jnp.zeros_like(lead), lead / 10], axis=1)
 
 
+def apgd_halves_a_step_that_found_nothing(lib):
+    """At a checkpoint: every step raised the loss, and none above the best of the last one."""
+    images, keys = jnp.full((4, 2, 2, 1), 0.5), jax.random.split(jax.random.key(0), 4)
+    threat, lengths = lib.Linf(0.1), lib.auto_pgd.checkpoints(100)
+    state = lib.auto_pgd.start(images, threat, keys)._replace(
+        step=jnp.array([22, 22, 22, 21]),
+        rises=jnp.array([22, 22, 16, 21]),
+        best_loss=jnp.array([1.0, 1.1, 1.1, 1.0]),
+        checked_loss=jnp.ones(4),
+    )
+    moved = lib.auto_pgd._moved(state, jnp.ones_like(images), images, threat, lengths)
+    # Nothing found; something found; too few rises; no checkpoint.
+    np.testing.assert_allclose(moved.step_size, [0.1, 0.2, 0.1, 0.2], rtol=1e-6)
+    assert moved.halved.tolist() == [True, False, True, False]
+    again = state._replace(halved=jnp.ones(4, bool))
+    moved = lib.auto_pgd._moved(again, jnp.ones_like(images), images, threat, lengths)
+    np.testing.assert_allclose(moved.step_size, [0.2, 0.2, 0.1, 0.2], rtol=1e-6)
+
+
 def more_runs_never_lose_an_example(lib, cnn):
-    """Runs are nested: the first three of five are the three."""
+    """With a loss at odds with success, only the starts fool, and each start fools others."""
     f, (images, labels) = lib.logits_fn(cnn.state), first(cnn, 200)
-    where = (images, labels, lib.Linf(0.07), jax.random.key(3))
-    for attack, runs in ((lib.apgd, "restarts"), (lib.apgd_targeted, "targets")):
-        fooled = [wrong(f, attack(f, *where, steps=3, **{runs: n}), labels) for n in (1, 3, 5)]
-        assert (~fooled[0] | fooled[1]).all() and (~fooled[1] | fooled[2]).all()
-        assert fooled[0].sum() < fooled[2].sum() < 0.95 * len(labels)
-        losses = [
-            np.asarray(cross_entropy(forward(f, lib.apgd(f, *where, steps=3, restarts=n)), labels))
-            for n in (1, 3)
-        ]
-        standing = ~fooled[1]
-        assert (losses[1] >= losses[0] - 1e-4)[standing].all() or attack is not lib.apgd
+    where, fooled = (images, labels, lib.Linf(0.3), jax.random.key(3)), []
+    for restarts in (1, 2, 4, 8):
+        how = {"steps": 3, "restarts": restarts, "loss": confidence}
+        fooled.append(wrong(f, lib.apgd(f, *where, **how), labels))
+    for fewer, more in pairwise(fooled):
+        assert (more | ~fewer).all()
+    assert fooled[0].sum() < fooled[-1].sum() < 0.95 * len(labels)
 
 
 def square_reaches_the_optimum_of_a_linear_model(lib):
@@ -245,37 +261,39 @@ def square_breaks_a_network(lib, cnn):
         assert broken[name, 400] > broken[name, 1] + 0.2
 
 
+def _ensemble_of(lib, f, images, labels, epsilon):
+    """Return what a small ensemble leaves: who is right, and the outcome."""
+    logits = np.asarray(forward(f, images))
+    clean = logits.argmax(axis=1) == labels
+    problem = lib.search.Problem(f, images, labels, lib.Linf(epsilon), logits)
+    members = [lib.ensemble.AutoPGD("CE", steps=5), lib.ensemble.Square("Square", steps=100)]
+    key = jax.random.key(0)
+    return clean, lib.ensemble.attack(members, problem, clean, key, progress=False)
+
+
 def the_ensemble_counts_the_worst_case(lib, cnn):
     """What stands is what each attack leaves of what those before it left, and no less."""
-    f, (images, labels) = lib.logits_fn(cnn.state), first(cnn, 300)
-    split = SimpleNamespace(images=images, labels=labels)
-    how = {"attacks": "quick", "progress": False}
-    report = lib.evaluate_robustness(f, split, lib.Linf(0.05), jax.random.key(0), **how)
-    left = [report.clean_correct, *(attack.correct for attack in report.attacks)]
-    assert [attack.tried for attack in report.attacks] == left[:-1]
-    assert left == sorted(left, reverse=True) and report.robust_correct == left[-1]
-    assert 0.2 < report.robust_accuracy < report.clean_accuracy - 0.1
-    assert left[1] < left[0]
+    clean, outcome = _ensemble_of(lib, lib.logits_fn(cnn.state), *first(cnn, 300), 0.08)
+    left = [clean.sum(), *(result.correct for result in outcome.results)]
+    assert [result.tried for result in outcome.results] == left[:-1]
+    assert left == sorted(left, reverse=True) and outcome.standing.sum() == left[-1]
+    assert not (outcome.standing & ~clean).any()
+    assert 0.1 * left[0] < left[2] < left[1] < 0.95 * left[0]
+    gradients, queries = (r.gradient_passes + r.queries for r in outcome.results)
+    print(left, gradients, queries)
+    assert left[1] * 6 < gradients < left[0] * 6 and left[2] * 100 < queries < left[1] * 100
 
 
 def an_ensemble_counts_what_it_has_checked(lib, cnn):
-    """A model that reads its batch backwards fools the attack, and not the second look."""
-    f, (images, labels) = (
-        lib.logits_fn(_wrong_in_batches, lib.logits_fn(cnn.state)),
-        first(cnn, 300),
-    )
-    split = SimpleNamespace(images=images, labels=labels)
-    how = {"attacks": "quick", "progress": False}
-    report = lib.evaluate_robustness(f, split, lib.Linf(0.0), jax.random.key(0), **how)
-    assert report.clean_accuracy > 0.9 and report.robust_accuracy == report.clean_accuracy
-    assert any("did not pass the check" in flag for flag in report.flags)
-    assert any("depend on the batch" in flag for flag in report.flags)
+    """A model that is wrong in batches of one size fools the attack, and not the second look."""
+    f = lib.logits_fn(_wrong_in_batches, lib.logits_fn(cnn.state))
+    clean, outcome = _ensemble_of(lib, f, *first(cnn, 300), 0.0)
+    assert clean.mean() > 0.9 and (outcome.standing == clean).all()
+    assert outcome.unconfirmed >= clean.sum()
 
 
 def _wrong_in_batches(f, images):
-    """Logits that are wrong in a batch of 256, as an ensemble's are, and right in any other."""
-    logits = f(images)
-    return -logits if len(images) == 256 else logits + 0.1 * (len(images) == 1)
+    return -f(images) if len(images) == 256 else f(images)
 
 
 # ---- threat models ------------------------------------------------------------------------------

@@ -20,6 +20,10 @@ def test_it_reaches_the_optimum_of_a_linear_model():
     properties.apgd_reaches_the_optimum_of_a_linear_model(robustlib)
 
 
+def test_it_halves_a_step_that_found_nothing():
+    properties.apgd_halves_a_step_that_found_nothing(robustlib)
+
+
 def test_more_runs_never_lose_an_example(cnn):
     properties.more_runs_never_lose_an_example(robustlib, cnn)
 

@@ -34,8 +34,8 @@ def test_no_difference_is_no_difference():
     assert paired_interval(0, 0, 100) == (0, 0)
 
 
-def raised(f, cnn, epsilon, surrogate=None):
-    images, labels = first(cnn, 200)
+def raised(f, cnn, epsilon, surrogate=None, n=200):
+    images, labels = first(cnn, n)
     logits = np.asarray(f(images))
     problem = Problem(f, images, labels, Linf(epsilon), logits)
     return flags(problem, logits.argmax(axis=1) == labels, jax.random.key(0), surrogate)
@@ -61,11 +61,11 @@ def _rounded(f, images):
 
 def test_a_defence_that_needs_small_steps_is_seen(cnn):
     """Beyond a small perturbation, the model answers as if nothing had happened."""
-    images, labels = first(cnn, 200)
+    images, labels = first(cnn, 60)
     f = robustlib.logits_fn(_far_is_safe, (robustlib.logits_fn(cnn.state), images))
     split = SimpleNamespace(images=images, labels=labels)
     assert robustlib.accuracy(f, split) > 0.9
-    assert any("a larger epsilon helps the defender" in flag for flag in raised(f, cnn, 0.1))
+    assert any("a larger epsilon helps the defender" in flag for flag in raised(f, cnn, 0.1, n=60))
 
 
 def _far_is_safe(how, points):

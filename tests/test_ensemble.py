@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import robustlib
-from robustlib import Linf, ensemble
+from robustlib import Linf, ensemble, search
 from robustlib.ensemble import ENSEMBLES, AutoPGD, Square
 from tests import properties
 from tests.properties import first
@@ -36,17 +36,23 @@ def test_it_counts_what_it_has_checked(cnn):
     properties.an_ensemble_counts_what_it_has_checked(robustlib, cnn)
 
 
-@pytest.mark.parametrize("member", [AutoPGD("CE", 12), AutoPGD("T", 7, 3), Square("S", 70)])
+@pytest.mark.parametrize(
+    "member",
+    [
+        AutoPGD("CE", steps=12),
+        AutoPGD("T", steps=7, targets=3, loss=robustlib.targeted_dlr),
+        Square("S", steps=150),
+    ],
+    ids=lambda member: member.name,
+)
 def test_the_verdicts_do_not_depend_on_the_batch_size(cnn, member, monkeypatch):
     """Places are filled again as examples finish: each gets its own start, runs and steps."""
     split, f = split_of(cnn, 100), robustlib.logits_fn(cnn.state)
-    if member.targets if isinstance(member, AutoPGD) else False:
-        member = AutoPGD("T", 7, 3, robustlib.targeted_dlr, 4)
     logits = np.asarray(f(split.images))
     problem = ensemble.Problem(f, split.images, split.labels, Linf(0.06), logits)
     standing, outcomes = logits.argmax(axis=1) == split.labels, []
     for sizes in ((128,), (32,), (16,)):
-        monkeypatch.setattr(ensemble, "BATCH_SIZES", sizes)
+        monkeypatch.setattr(search, "BATCH_SIZES", sizes)
         outcome = ensemble.attack([member], problem, standing, jax.random.key(0), progress=False)
         outcomes.append(outcome.standing)
         (result,) = outcome.results
@@ -98,7 +104,7 @@ def test_an_interrupt_keeps_what_was_found(cnn, monkeypatch, capsys):
 def test_the_report_names_its_ensemble(cnn):
     split, f = split_of(cnn, 40), robustlib.logits_fn(cnn.state)
     report = robustlib.evaluate_robustness(f, split, Linf(0.1), jax.random.key(0), **HOW)
-    title, header, *rows = str(report).splitlines()
+    title, header, *_ = str(report).splitlines()
     assert title == "quick ensemble, l-inf, epsilon 0.1, 40 images, seed 0:0"
     assert header.split()[:2] == ["attack", "images"] and header.endswith("queries")
     assert "not the official AutoAttack" in str(report) and not report.partial

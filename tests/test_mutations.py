@@ -222,7 +222,7 @@ MUTATIONS = {
         "auto_pgd",
         "((state.rises < _RISES * length) | unmoved)",
         "(state.rises < _RISES * length)",
-        "apgd_is_a_plain_loop",
+        "apgd_halves_a_step_that_found_nothing",
     ),
     "Auto-PGD without projection": (
         "auto_pgd",
@@ -273,7 +273,7 @@ MUTATIONS = {
         "an_ensemble_counts_what_it_has_checked",
     ),
     "an ensemble attacks the fallen again": (
-        "ensemble",
+        "search",
         "self._todo, self.runs = np.flatnonzero(standing), len(self._aims[0])",
         "self._todo, self.runs = np.arange(len(standing)), len(self._aims[0])",
         "the_ensemble_counts_the_worst_case",

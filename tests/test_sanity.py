@@ -93,6 +93,41 @@ def test_a_gradient_that_is_not_finite(cnn):
     ]
 
 
+def test_a_gradient_that_explodes(evaluate, honest):
+    flags = evaluate(_steep, {"FGSM": fgsm}, baseline=honest).flags
+    assert any(
+        re.match(r"The gradient explodes for \d+ of 200 sampled images", flag) for flag in flags
+    )
+
+
+def _steep(f, images):
+    """The network's logits plus a wave too small to see, and very steep."""
+    return f(images) + 1e-4 * jnp.sin(1e12 * images.sum((1, 2))) * jnp.arange(10.0)[None]
+
+
+def test_a_model_that_is_random(evaluate, honest):
+    flags = evaluate(_random, {"FGSM": fgsm}, baseline=honest).flags
+    assert any("The model is randomised: two calls with the same" in flag for flag in flags)
+
+
+def _random(f, images):
+    shape = jax.ShapeDtypeStruct((), jnp.float32)
+    noise = jax.pure_callback(lambda: np.float32(RNG.normal()), shape)
+    return f(images) + noise * jnp.arange(10.0)[None]
+
+
+RNG = np.random.default_rng(0)
+
+
+def test_a_model_that_looks_at_its_batch(evaluate, honest):
+    flags = evaluate(_centred, {"FGSM": fgsm}, baseline=honest).flags
+    assert any("The outputs depend on the batch: an image alone" in flag for flag in flags)
+
+
+def _centred(f, images):
+    return f(images) - f(images).mean(axis=0, keepdims=True)
+
+
 def test_logits_that_are_not_finite():
     logits = np.float32([[1, 2], [np.nan, 0]])
     assert list(sanity.flag_outputs(logits)) == [

@@ -1,4 +1,4 @@
-"""Square Attack: it reaches every pixel, breaks networks without gradients, stays in ball and box."""
+"""Square Attack: it reaches every pixel, and breaks a network without asking for gradients."""
 
 import jax
 import numpy as np

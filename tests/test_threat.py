@@ -171,3 +171,15 @@ def test_jitted_code_never_takes_one_threat_model_for_another():
 def test_epsilon_is_a_leaf():
     assert jax.tree.leaves(Linf(0.3)) == [0.3] and jax.tree.leaves(L2(2.0)) == [2.0]
     assert jax.jit(lambda threat: threat.epsilon * 2)(Linf(jnp.float32(0.25))) == 0.5
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-12, 1e-30, 1e30])
+def test_the_direction_has_length_one_whatever_the_gradients_length(scale):
+    gradients = np.random.default_rng(0).normal(size=(5, 4, 3, 2)).astype(np.float32)
+    gradients[0] = 0
+    for threat in (Linf(0.1), L2(0.1)):
+        found = np.asarray(threat.direction(gradients * np.float32(scale)))
+        largest = np.abs(found).max(axis=(1, 2, 3))
+        lengths = {"l-inf": largest, "l-2": np.sqrt((found**2).sum(axis=(1, 2, 3)))}[threat.name]
+        np.testing.assert_allclose(lengths, [0, 1, 1, 1, 1], atol=1e-5)
+        assert (np.sign(found) == np.sign(gradients)).all()
