@@ -12,7 +12,7 @@ from robustlib.models import MLP, SmallCNN
 from robustlib.recipes import RECIPES, Recipe, fit_or_load, recipe
 from robustlib.report import RobustnessReport, wilson_interval
 from robustlib.square_attack import square
-from robustlib.threat import L2, Linf
+from robustlib.threat import L1, L2, Linf
 from robustlib.training import (
     MinMax,
     Mixed,
@@ -26,6 +26,7 @@ from robustlib.training import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "L1",
     "L2",
     "MLP",
     "RECIPES",

@@ -41,7 +41,7 @@ def fgsm(
         logits_fn: images [N, H, W, C] to logits [N, K]; see `robustlib.logits_fn`.
         images: float [N, H, W, C] in [0, 1].
         labels: int [N] in [0, K): the true classes, or, if `targeted`, the classes to reach.
-        threat: `Linf` or `L2`.
+        threat: `Linf`, `L2` or `L1`.
         key: not used; every attack has this argument.
         loss: from logits [N, K] and labels [N] to [N].
         targeted: lower the loss at `labels`, in place of raising it.
@@ -81,7 +81,7 @@ def pgd(
         logits_fn: images [N, H, W, C] to logits [N, K]; see `robustlib.logits_fn`.
         images: float [N, H, W, C] in [0, 1].
         labels: int [N] in [0, K): the true classes, or, if `targeted`, the classes to reach.
-        threat: `Linf` or `L2`.
+        threat: `Linf`, `L2` or `L1`.
         key: one `jax.random.key`, or N of them, one for each example.
         steps: gradient steps a restart, from 1.
         step_size: in the units of epsilon; 2.5 * epsilon / steps if left out.
@@ -127,7 +127,7 @@ def noise(
         logits_fn: not used, beyond the check of what it returns.
         images: float [N, H, W, C] in [0, 1].
         labels: int [N]; not used, beyond their check.
-        threat: `Linf` or `L2`.
+        threat: `Linf`, `L2` or `L1`.
         key: one `jax.random.key`, or N of them, one for each example.
 
     Returns:
@@ -193,7 +193,7 @@ def ascend(logits_fn, images, labels, threat, start, *, steps, step_size):
         logits_fn: images [N, H, W, C] to logits [N, K].
         images: float [N, H, W, C], the centres of the balls.
         labels: int [N], true classes.
-        threat: `Linf` or `L2`.
+        threat: `Linf`, `L2` or `L1`.
         start: float [N, H, W, C], in ball and box.
         steps: number of steps; may be traced.
         step_size: in the units of epsilon.

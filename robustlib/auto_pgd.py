@@ -80,6 +80,7 @@ def apgd(
     """
     checks.check_loop(steps, None, restarts)
     logits_fn, images, labels, threat = checked(logits_fn, images, labels, threat)
+    checks.check_has_direction(threat)
     keys = checks.example_keys(key, images.shape[0])
     aims = [labels] * int(restarts)
     return _best_of_runs(logits_fn, images, labels, aims, threat, keys, steps, loss, False)
@@ -120,6 +121,7 @@ def apgd_targeted(
     """
     checks.check_loop(steps, None, targets)
     logits_fn, images, labels, threat = checked(logits_fn, images, labels, threat)
+    checks.check_has_direction(threat)
     keys = checks.example_keys(key, images.shape[0])
     classes = likeliest_wrong(forward(logits_fn, images), labels)[:, : int(targets)]
     aims = list(classes.T)

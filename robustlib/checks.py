@@ -13,10 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# An exact FGSM point exceeds epsilon by up to 3e-8 in float32, a projected l-2 point by rounding.
+# An exact FGSM point exceeds epsilon by up to 3e-8 in float32, a projected point by rounding.
 LINF_TOLERANCE = 1e-6
-L2_RELATIVE_TOLERANCE = 1e-5
-L2_ABSOLUTE_TOLERANCE = 1e-6
+_RELATIVE_TOLERANCE = 1e-5
+_ABSOLUTE_TOLERANCE = 1e-6
+
+
+def with_tolerance(epsilon: Any) -> float:
+    """Return the length in l-2 or l-1 that a perturbation within epsilon may have in float32."""
+    return float(epsilon) * (1 + _RELATIVE_TOLERANCE) + _ABSOLUTE_TOLERANCE
 
 
 def is_traced(*values: Any) -> bool:
@@ -164,7 +169,7 @@ def check_threat(threat: Any, image_shape: tuple[int, ...], *, wait: bool = True
     if not hasattr(threat, "largest_epsilon"):
         raise TypeError(
             f"threat must be a threat model such as Linf(0.1), but is a {type(threat).__name__}: "
-            "wrap epsilon in Linf or L2."
+            "wrap epsilon in Linf, L2 or L1."
         )
     epsilon = threat.epsilon
     _check_number("epsilon", epsilon)
@@ -175,6 +180,15 @@ def check_threat(threat: Any, image_shape: tuple[int, ...], *, wait: bool = True
         )
     if _known(epsilon, wait):
         check_epsilon(float(epsilon), threat.largest_epsilon(image_shape), threat.name)
+
+
+def check_has_direction(threat: Any) -> None:
+    """Raise for a threat model that Auto-PGD and Square Attack do not serve: l-1."""
+    if not hasattr(threat, "direction"):
+        raise TypeError(
+            f"threat is {threat.name}, but Auto-PGD, Square Attack and the ensembles serve l-inf "
+            "and l-2: use pgd, and base no claim on it."
+        )
 
 
 def _check_number(name: str, number: Any) -> None:

@@ -79,19 +79,20 @@ def _pairs(problem, few, key, surrogate):
         auto |= broken(apgd, steps=100, loss=dlr)
     auto = "Auto-PGD", auto
     square_1000 = "Square Attack, which asks for no gradient,", broken(square, queries=1000)
-    yield square_1000, auto, "the gradients hide what is there"
+    yield square_1000, auto, "the gradients hide what is there. See 07_gradient_masking"
     if surrogate is not None:
-        yield ("An attack on another model", broken(transferred)), auto, "the gradients mislead"
+        other = "An attack on another model", broken(transferred)
+        yield other, auto, "the gradients mislead. See 07_gradient_masking"
     steps = [(f"Auto-PGD with {n} steps", broken(apgd, steps=n)) for n in (10, 100)]
-    yield *steps, "more steps do not help it"
+    yield *steps, "more steps do not help it. See 06_evaluation"
     starts = [(f"Auto-PGD with {n} starts", broken(apgd, steps=20, restarts=n)) for n in (1, 5)]
-    yield *starts, "more restarts do not help it"
+    yield *starts, "more restarts do not help it. See 06_evaluation"
     larger = type(threat)(min(1.5 * threat.epsilon, threat.largest_epsilon(images.shape)))
     sizes = [
         (f"Auto-PGD with epsilon {float(size.epsilon):.3g}", broken(apgd, size, steps=50))
         for size in (threat, larger)
     ]
-    yield *sizes, "a larger epsilon helps the defender"
+    yield *sizes, "a larger epsilon helps the defender. See 07_gradient_masking"
 
 
 def _sentence(weaker, by_weaker, stronger, by_stronger, meaning):

@@ -52,7 +52,7 @@ def robust_accuracy(
     Args:
         logits_fn: images [N, H, W, C] to logits [N, K]; see `robustlib.logits_fn`.
         split: with images float [N, H, W, C] in [0, 1] and labels int [N].
-        threat: `Linf` or `L2`.
+        threat: `Linf`, `L2` or `L1`.
         key: one `jax.random.key`; example i of the split starts from `fold_in(key, i)`.
         attacks: by name, functions `(logits_fn, images, labels, threat, keys) -> images`;
             FGSM, and PGD with 40 steps and 10 restarts, if left out.
@@ -94,7 +94,7 @@ def evaluate_robustness(
     Args:
         logits_fn: images [N, H, W, C] to logits [N, K]; see `robustlib.logits_fn`.
         split: with images float [N, H, W, C] in [0, 1] and labels int [N].
-        threat: `Linf` or `L2`.
+        threat: `Linf` or `L2`; `L1` too, without an ensemble.
         key: one `jax.random.key`; example i of the split starts from `fold_in(key, i)`.
         attacks: by name, functions `(logits_fn, images, labels, threat, keys) -> images`;
             FGSM, and PGD with 40 steps and 10 restarts, if left out.
@@ -112,6 +112,8 @@ def evaluate_robustness(
         TypeError, ValueError: an argument is of the wrong type, shape or range.
     """
     logits_fn, chosen = _checked(logits_fn, split, threat, key), _checked_attacks(attacks)
+    if isinstance(attacks, str):
+        checks.check_has_direction(threat)
     if surrogate is not None:
         surrogate = _checked(surrogate, split)
     if not isinstance(baseline, RobustnessReport | None):

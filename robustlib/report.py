@@ -2,6 +2,7 @@
 
 import html
 import math
+import re
 from dataclasses import dataclass
 
 _BOUND = (
@@ -180,11 +181,16 @@ class RobustnessReport:
             return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
 
         rows = "".join(line("td", row) for row in self._rows())
-        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
+        notes = "".join(f"<p>{_linked(html.escape(note))}</p>" for note in self._notes())
         return (
             f"<table><caption>{html.escape(self._title)}</caption>"
             f"<thead>{line('th', self._header())}</thead><tbody>{rows}</tbody></table>{notes}"
         )
+
+
+def _linked(note: str) -> str:
+    """Return a note in which the name of a chapter is a link to the notebook beside this one."""
+    return re.sub(r"See (\d\d_\w+)", r'See <a href="\1.ipynb">\1</a>', note)
 
 
 def _count(n: int | None) -> str:

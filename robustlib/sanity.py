@@ -1,6 +1,7 @@
 """Sanity flags: what makes a robustness number doubtful, each in one sentence.
 
-Each function yields its sentence where it applies, or nothing.
+Each function yields its sentence where it applies, or nothing. It ends with the file name of the
+chapter that explains it, which the report shows as a link.
 """
 
 from typing import NamedTuple
@@ -34,11 +35,11 @@ def sample(split) -> Sample:
 def flag_outputs(logits):
     """Outputs that are no logits: not finite, or probabilities."""
     if not np.isfinite(logits).all():
-        yield "The model returns NaN or infinite logits for some images."
+        yield "The model returns NaN or infinite logits for some images. See 06_evaluation."
     elif (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
         yield (
             "The outputs look like probabilities, not logits: a softmax before the loss flattens "
-            "the gradients that the attacks follow."
+            "the gradients that the attacks follow. See 07_gradient_masking."
         )
 
 
@@ -50,17 +51,20 @@ def flag_gradients(logits_fn, split):
     finite = np.isfinite(gradients).all(axis=(1, 2, 3))
     zero = finite & (gradients == 0).all(axis=(1, 2, 3))
     if not finite.all():
-        yield f"The gradient is NaN or infinite for {(~finite).sum()} of {n} sampled images."
+        yield (
+            f"The gradient is NaN or infinite for {(~finite).sum()} of {n} sampled images. See "
+            "07_gradient_masking."
+        )
     exploding = finite & (np.abs(gradients).max(axis=(1, 2, 3)) > _EXPLODING)
     if exploding.mean() > _MANY_ZERO_GRADIENTS:
         yield (
             f"The gradient explodes for {exploding.sum()} of {n} sampled images, so a step along "
-            "it says nothing about the loss a step away."
+            "it says nothing about the loss a step away. See 07_gradient_masking."
         )
     if zero.mean() > _MANY_ZERO_GRADIENTS:
         yield (
             f"The gradient is zero for {zero.sum()} of {n} sampled images, so gradient attacks "
-            "cannot move them."
+            "cannot move them. See 07_gradient_masking."
         )
 
 
@@ -75,12 +79,12 @@ def flag_unsteady(logits_fn, split):
     if np.abs(again - once).max() > _UNSTEADY * scale:
         yield (
             "The model is randomised: two calls with the same images give other logits, and a "
-            "single attack says little about it."
+            "single attack says little about it. See 07_gradient_masking."
         )
     elif np.abs(alone - once[: len(alone)]).max() > _UNSTEADY * scale:
         yield (
             "The outputs depend on the batch: an image alone has other logits than in company, as "
-            "with batch statistics that are not frozen."
+            "with batch statistics that are not frozen. See 09_bug_museum."
         )
 
 
@@ -89,7 +93,7 @@ def flag_left_out(names, classes):
     if names:
         yield (
             f"{' and '.join(names)} needs more than the {classes} classes there are, and was left "
-            "out: the ensemble is weaker for it."
+            "out: the ensemble is weaker for it. See 06_evaluation."
         )
 
 
@@ -119,7 +123,7 @@ def flag_weak_pgd(chosen, results):
             if pgd.correct > fgsm.correct:
                 yield (
                     f"{pgd.name} breaks fewer images than {fgsm.name}, one step of the same: PGD "
-                    "is set badly, or the gradients mislead it."
+                    "is set badly, or the gradients mislead it. See 07_gradient_masking."
                 )
 
 
@@ -146,7 +150,8 @@ def flag_whole_box(shares, n, classes):
         if share > 1 / classes + 0.1:
             yield (
                 f"With epsilon as large as the whole box, {who_leaves} {share:.0%} of {n} sampled "
-                f"images correct, where chance is {1 / classes:.0%}: the attack is failing."
+                f"images correct, where chance is {1 / classes:.0%}: the attack is failing. See "
+                "07_gradient_masking."
             )
 
 
@@ -155,7 +160,7 @@ def flag_outside(outside):
     if outside:
         yield (
             f"{outside} adversarial images did not pass the check (inside ball and box, and in an "
-            "ensemble misclassified a second time); they were not counted."
+            "ensemble misclassified a second time); they were not counted. See 09_bug_museum."
         )
 
 
@@ -164,13 +169,14 @@ def flag_baseline(report, baseline):
     if baseline is None:
         yield (
             "No undefended model was evaluated beside this one: pass its report as `baseline`, to "
-            "see what the same attacks do to it."
+            "see what the same attacks do to it. See 06_evaluation."
         )
     elif not is_comparable(report, baseline):
         yield (
             "The baseline was evaluated under another threat model, on another number of images "
             f"or with other attacks ({baseline.threat}, {baseline.examples} images, "
-            f"{', '.join(attack.name for attack in baseline.attacks)}): do it in the same way."
+            f"{', '.join(attack.name for attack in baseline.attacks)}): do it in the same "
+            "way. See 06_evaluation."
         )
 
 

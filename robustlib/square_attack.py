@@ -62,6 +62,7 @@ def square(
     """
     checks.check_loop(queries, None, 1)
     logits_fn, images, labels, threat = checked(logits_fn, images, labels, threat)
+    checks.check_has_direction(threat)
     keys = checks.example_keys(key, images.shape[0])
     sides = square_sides(int(queries), images.shape, threat)
     state = start(images, threat, keys)
