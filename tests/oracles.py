@@ -17,6 +17,11 @@ def steepest_value(points, gradients, radius, norm):
     if norm == "l-inf":
         corner = np.where(gradients > 0, np.minimum(upper, radius), np.maximum(lower, -radius))
         return (gradients * corner).sum(axis=1)
+    if norm == "l-1":  # the dual is linear between the sizes of the gradient's entries
+        size, room = np.abs(gradients), np.where(gradients > 0, upper, -lower)
+        kinks = np.concatenate([np.zeros((len(points), 1)), size], axis=1)
+        gains = np.maximum(size[:, None] - kinks[:, :, None], 0) * room[:, None]
+        return (kinks * radius + gains.sum(axis=2)).min(axis=1)
 
     def dual(log_m):  # log_m [N] -> [N]
         m = np.exp(log_m)[:, None]
@@ -42,6 +47,8 @@ def nearest(images, points, epsilon, norm):
         delta = x - images
         if norm == "l-inf":
             return images + np.clip(delta, -epsilon, epsilon)
+        if norm == "l-1":
+            return images + np.array([_into_l1_ball(row, epsilon) for row in delta])
         length = np.linalg.norm(delta, axis=1, keepdims=True)
         return images + delta * np.minimum(1, epsilon / np.maximum(length, 1e-300))
 
@@ -55,6 +62,16 @@ def nearest(images, points, epsilon, norm):
             break
         x = new
     return new
+
+
+def _into_l1_ball(delta, radius):
+    """Return the nearest point of the l-1 ball: the entries that stay lose one common amount."""
+    if np.abs(delta).sum() <= radius:
+        return delta
+    falling = np.sort(np.abs(delta))[::-1]
+    amounts = (np.cumsum(falling) - radius) / np.arange(1, len(delta) + 1)
+    amount = amounts[np.flatnonzero(falling > amounts)[-1]]
+    return np.sign(delta) * np.maximum(np.abs(delta) - amount, 0)
 
 
 def steepest_point(points, gradients, radius, norm):

@@ -65,7 +65,7 @@ def fgsm_is_its_formula(lib, cnn):
 
 def pgd_stays_in_ball_and_box(lib, cnn):
     f, (images, labels) = lib.logits_fn(cnn.state), first(cnn, 200)
-    for threat in (lib.Linf(0.1), lib.L2(1.5)):
+    for threat in (lib.Linf(0.1), lib.L2(1.5), lib.L1(10.0)):
         found = lib.pgd(f, images, labels, threat, jax.random.key(0), steps=5)
         assert threat.contains(images, found).all()
 
@@ -320,9 +320,8 @@ def threat_cases(threat, shape, rng):
                 "some": np.where(rng.random(shape) < 0.5, middle, corner),
                 "all": corner,
             }[box]
-            length = (
-                np.abs(direction).max() if threat.name == "l-inf" else np.linalg.norm(direction)
-            )
+            order = {"l-inf": np.inf, "l-2": 2, "l-1": 1}[threat.name]
+            length = np.linalg.norm(direction.ravel(), order)
             images.append(image)
             points.append(image + direction / length * size * float(threat.epsilon))
             names.append(f"{where} the ball, box met by {box}")
@@ -330,11 +329,11 @@ def threat_cases(threat, shape, rng):
 
 
 def projection_is_nearest(lib, shape=(5, 4, 3)):
-    for threat in (lib.Linf(0.15), lib.L2(0.15)):
+    for threat in (lib.Linf(0.15), lib.L2(0.15), lib.L1(0.6)):
         images, points, names = threat_cases(threat, shape, np.random.default_rng(0))
         found = np.asarray(project(threat, images, points))
         rows = [np.float64(a).reshape(len(names), -1) for a in (images, points, found)]
-        nearest = oracles.nearest(rows[0], rows[1], 0.15, threat.name)
+        nearest = oracles.nearest(rows[0], rows[1], threat.epsilon, threat.name)
         for name, mine, best in zip(names, rows[2], nearest, strict=True):
             assert np.abs(mine - best).max() < 1e-5, (threat.name, name)
         assert threat.contains(images, found).all()
@@ -345,7 +344,7 @@ def projection_is_nearest(lib, shape=(5, 4, 3)):
 
 
 def steepest_step_is_optimal(lib, shape=(5, 4, 3), scale=1.0):
-    for threat in (lib.Linf(0.15), lib.L2(0.15)):
+    for threat in (lib.Linf(0.15), lib.L2(0.15), lib.L1(0.6)):
         for step_size in (0.05, 0.6, 4.0):
             points, gradients, names = threat_cases(threat, shape, np.random.default_rng(1))
             gradients = gradients - points

@@ -1,5 +1,6 @@
 """Ensembles: what is in them, who is attacked, what counts, and what an interrupt leaves."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import robustlib
-from robustlib import Linf, ensemble, search
+from robustlib import L1, Linf, ensemble, search
 from robustlib.ensemble import ENSEMBLES, AutoPGD, Square
 from tests import properties
 from tests.properties import first
@@ -99,6 +100,21 @@ def test_an_interrupt_keeps_what_was_found(cnn, monkeypatch, capsys):
     assert report.robust_correct == report.attacks[0].correct < report.clean_correct
     assert str(report).startswith("PARTIAL, quick ensemble") and "interrupted" in str(report)
     assert "Stopped during APGD-CE" in capsys.readouterr().out
+
+
+def test_l1_is_refused_but_by_the_plain_attacks(cnn):
+    """Neither step nor starts of Auto-PGD and Square are made for it."""
+    split, f, key = split_of(cnn, 20), robustlib.logits_fn(cnn.state), jax.random.key(0)
+    threat, where = L1(10.0), (split.images, split.labels, L1(10.0), key)
+    for attack in (robustlib.apgd, robustlib.apgd_targeted, robustlib.square):
+        with pytest.raises(TypeError, match=r"serve l-inf and l-2: use pgd"):
+            attack(f, *where)
+    with pytest.raises(TypeError, match="serve l-inf and l-2"):
+        robustlib.evaluate_robustness(f, split, threat, key, **HOW)
+    report = robustlib.evaluate_robustness(
+        f, split, threat, key, attacks={"PGD": partial(robustlib.pgd, steps=10)}
+    )
+    assert report.threat == "l-1, epsilon 10" and report.robust_correct < report.clean_correct
 
 
 def test_the_report_names_its_ensemble(cnn):

@@ -113,6 +113,13 @@ def test_flags_and_baseline_are_said():
         assert "An undefended model under the same attacks: 25.0%." in shown
 
 
+def test_a_flag_links_to_its_chapter():
+    flagged = dataclasses.replace(REPORT, flags=("It is odd. See 07_gradient_masking.",))
+    assert "It is odd. See 07_gradient_masking." in str(flagged)
+    link = '<a href="07_gradient_masking.ipynb">07_gradient_masking</a>'
+    assert f"It is odd. See {link}." in flagged._repr_html_()
+
+
 def test_the_notebook_shows_the_same_escaped():
     page = REPORT._repr_html_()
     assert page.startswith("<table><caption>l-inf, epsilon 0.3, 1,000 images, seed 0:7</caption>")

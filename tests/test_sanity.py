@@ -89,7 +89,7 @@ def test_a_gradient_that_points_the_wrong_way(evaluate, honest):
 def test_a_gradient_that_is_not_finite(cnn):
     f = robustlib.logits_fn(infinite_slope, robustlib.logits_fn(cnn.state))
     assert list(sanity.flag_gradients(f, cnn.split)) == [
-        "The gradient is NaN or infinite for 200 of 200 sampled images."
+        "The gradient is NaN or infinite for 200 of 200 sampled images. See 07_gradient_masking."
     ]
 
 
@@ -131,7 +131,7 @@ def _centred(f, images):
 def test_logits_that_are_not_finite():
     logits = np.float32([[1, 2], [np.nan, 0]])
     assert list(sanity.flag_outputs(logits)) == [
-        "The model returns NaN or infinite logits for some images."
+        "The model returns NaN or infinite logits for some images. See 06_evaluation."
     ]
     assert not list(sanity.flag_outputs(np.float32([[1, 2], [-1, 0]])))
 

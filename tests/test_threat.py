@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import robustlib
-from robustlib import L2, Linf
+from robustlib import L1, L2, Linf
 from tests import oracles, properties
 from tests.properties import project, steepest
 
 SHAPES = [(1, 1, 1), (5, 4, 3), (28, 28, 1)]
 sample = jax.jit(lambda threat, images, keys: threat.sample(images, keys))
-EACH = pytest.mark.parametrize("threat", [Linf(0.3), L2(2.0)], ids=lambda t: t.name)
+EACH = pytest.mark.parametrize("threat", [Linf(0.3), L2(2.0), L1(3.0)], ids=lambda t: t.name)
 
 
 def some_images(n=64, shape=(6, 6, 1)):
@@ -58,7 +58,7 @@ def test_a_small_gradient_still_gives_the_full_step(threat, scale):
     points = np.full((3, 6, 6, 1), 0.5, np.float32)
     gradients = np.random.default_rng(4).normal(size=points.shape) * scale
     moved = np.asarray(steepest(threat, points, gradients.astype(np.float32), 0.2), np.float64)
-    order = np.inf if threat.name == "l-inf" else 2
+    order = {"l-inf": np.inf, "l-2": 2, "l-1": 1}[threat.name]
     lengths = np.linalg.norm((moved - points).reshape(3, -1), order, axis=1)
     np.testing.assert_allclose(lengths, 0.2, rtol=1e-5)
 
@@ -79,7 +79,14 @@ def test_a_pixel_without_gradient_stays(threat):
     assert (moved[:, 3:] != points[:, 3:]).any()
 
 
-@pytest.mark.parametrize("kind", [Linf, L2])
+def test_a_step_in_l1_moves_the_pixels_with_the_largest_gradients():
+    points = np.full((1, 2, 2, 1), 0.5, np.float32)
+    gradients = np.float32([1, -4, 3, 2]).reshape(1, 2, 2, 1)
+    moved = np.asarray(steepest(L1(1.0), points, gradients, 1.2)).ravel()
+    np.testing.assert_allclose(moved, [0.5, 0.0, 1.0, 0.7], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [Linf, L2, L1])
 def test_epsilon_zero_gives_back_the_image(kind):
     images, others = some_images(), some_images()[::-1]
     np.testing.assert_array_equal(project(kind(0.0), images, others), images)
@@ -87,7 +94,7 @@ def test_epsilon_zero_gives_back_the_image(kind):
     np.testing.assert_array_equal(steepest(kind(0.0), images, others - 0.5, 0.0), images)
 
 
-@pytest.mark.parametrize("kind", [Linf, L2])
+@pytest.mark.parametrize("kind", [Linf, L2, L1])
 def test_the_largest_epsilon_reaches_every_corner(kind):
     images = some_images()
     threat = kind(kind(0.0).largest_epsilon(images.shape))
@@ -104,6 +111,9 @@ def test_samples_lie_inside_and_fill_the_ball(threat):
     delta = (points - images).reshape(2000, 36).astype(np.float64)
     if threat.name == "l-inf":
         share = (delta / 0.3 + 1) / 2  # uniform over [0, 1] in each pixel
+    elif threat.name == "l-1":
+        share = (np.abs(np.asarray(sample(L1(0.4), images, keys(2000))) - 0.5) / 0.4).sum((1, 2, 3))
+        share = share**36
     else:
         # The clip to the box has no part in this: 2 / 6 is a typical entry, so look at small radii.
         small = sample(L2(0.4), images, keys(2000))
@@ -137,6 +147,7 @@ def test_contains_allows_rounding_and_nothing_more():
     for threat, allowed, refused in (
         (Linf(0.1), 0.1 + 9e-7, 0.1 + 1.1e-6),
         (L2(0.1), 0.1 + 1.9e-6, 0.1 + 2.1e-6),  # 0.1 * 1e-5 + 1e-6
+        (L1(0.1), 0.1 + 1.9e-6, 0.1 + 2.1e-6),
     ):
         assert threat.contains(image, moved(allowed)).all()
         assert not threat.contains(image, moved(refused)).any()
@@ -162,8 +173,8 @@ def test_company_changes_nothing(threat):
 
 def test_jitted_code_never_takes_one_threat_model_for_another():
     """cusp-ai-oss/kUPS#114: as registered dataclasses they compare equal in JAX 0.10."""
-    assert jax.tree.structure(Linf(0.3)) != jax.tree.structure(L2(0.3))
-    for kind in (Linf, L2):
+    assert len({jax.tree.structure(kind(0.3)) for kind in (Linf, L2, L1)}) == 3
+    for kind in (Linf, L2, L1):
         leaves, structure = jax.tree.flatten(kind(0.3))
         assert jax.tree.unflatten(structure, leaves) == kind(0.3)
 
