@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import robustlib
+from robustlib.ensemble import ENSEMBLES
 
 matplotlib.use("Agg")
 
@@ -55,13 +56,24 @@ def unmoved(logits_fn, images, labels, threat, key=None, **how):
     return jnp.asarray(images)
 
 
+ATTACKS = ("fgsm", "pgd", "noise", "apgd", "apgd_targeted", "square")
+
+
+def without_attacks(patch):
+    """Attacks return their input, ensembles are empty, and nothing is compared."""
+    for name in ATTACKS:
+        patch.setattr(robustlib, name, unmoved)
+    for name in ENSEMBLES:
+        patch.setitem(ENSEMBLES, name, ())
+    patch.setattr(robustlib.evaluation.comparisons, "flags", lambda *args, **how: [])
+
+
 def idle(patch, cells):
     """All models are untrained, attacks return their input, and the loss is another."""
     untrained(patch)
     Mixed = robustlib.Mixed
 
-    for name in ("fgsm", "pgd", "noise"):
-        patch.setattr(robustlib, name, unmoved)
+    without_attacks(patch)
     patch.setattr(robustlib, "fgsm_attack", lambda state, batch, epsilon: batch["image"])
     patch.setattr(robustlib, "Mixed", lambda epsilon, **how: Mixed(0.0, **how))
     patch.setattr(robustlib.evaluation, "STANDARD_ATTACKS", {"FGSM": unmoved, "PGD": unmoved})
@@ -71,12 +83,13 @@ def idle(patch, cells):
 def zero(patch, cells):
     """All models are untrained, and epsilon is zero, also where a chapter sets its own."""
     untrained(patch)
-    for name in ("fgsm", "pgd", "noise"):  # what they would return, after many steps
-        patch.setattr(robustlib, name, unmoved)
-    data, Linf = robustlib.load_dataset(), robustlib.Linf
+    without_attacks(patch)  # what they would return, after many steps
+    data = robustlib.load_dataset()
     without = dataclasses.replace(data, epsilon=0.0)
     patch.setattr(robustlib, "load_dataset", lambda name=None: without)
-    patch.setattr(robustlib, "Linf", lambda epsilon: Linf(0.0 * epsilon))
+    for name in ("Linf", "L2", "L1"):
+        ball = getattr(robustlib, name)
+        patch.setattr(robustlib, name, lambda epsilon, ball=ball: ball(0.0 * epsilon))
     for name, source in cells.items():
         cells[name] = re.sub(r"(?m)^(epsilon\b.* = )0\.\d+", r"\g<1>0.0", source)
 
