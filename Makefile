@@ -98,8 +98,8 @@ bench: .venv-bench/complete  ## measure robustlib beside other libraries
 	@echo "[bench] Running the benchmarks: about 15 minutes; leave the machine alone meanwhile."
 	@.venv-bench/bin/python -m benchmarks
 
-results: .venv/complete  ## compute the long results again, results/headline.json
-	@echo "[results] Training and attacking on all test images: about 30 minutes."
+results: .venv/complete  ## compute the long results again, results/*.json
+	@echo "[results] Training and attacking: about 45 minutes; leave the machine alone meanwhile."
 	@$(PY) -m results
 
 lint: .venv/complete  ## check with ruff, notebooks too

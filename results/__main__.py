@@ -1,22 +1,35 @@
-"""Computes the headline, keeps it in headline.json and puts its table into the README."""
+"""Computes the headline and what the ensembles leave, and keeps each in a file of its own.
+
+    python -m results [headline] [ensembles]
+
+computes those that are named, or both.
+"""
 
 import os
+import sys
 import tempfile
 
 import jax
 
-from results import headline, page
+from results import ensembles, headline, page, page_of_ensembles
+
+EACH = {
+    "headline": (headline.compute, page.markdown),
+    "ensembles": (ensembles.compute, page_of_ensembles.markdown),
+}
 
 
 def main() -> None:
-    """Compute it, as `make results` does."""
+    """Compute them, as `make results` does."""
     # Training starts cold, so that its seconds are those of a first run.
     jax.config.update("jax_enable_compilation_cache", False)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ROBUSTLIB_CACHE"] = folder
-        stored = headline.compute()
-    print(page.markdown(stored))
-    page.keep(stored)
+        for name in sys.argv[1:] or EACH:
+            compute, markdown = EACH[name]
+            stored = compute()
+            print(markdown(stored))
+            page.keep(stored, name)
 
 
 if __name__ == "__main__":

@@ -7,32 +7,54 @@ from results.about import ROOT
 from results.headline import content_hash
 from robustlib.report import wilson_interval
 
-STORED = ROOT / "results" / "headline.json"
+RESULTS = ROOT / "results"
 README = ROOT / "README.md"
 BEFORE, AFTER = ("trained on", "in", "seed", "attacked", "clean"), ("robust", "95 % interval")
 
 
-def load() -> dict:
-    """Return what headline.json holds: command, commit, versions, hash and `rows`.
+def load(name: str = "headline") -> dict:
+    """Return what a file of results holds: command, commit, versions, hash and `rows`.
 
     Raises:
         FileNotFoundError: it has not been computed yet.
     """
-    if not STORED.exists():
-        raise FileNotFoundError(f"{STORED.name} has not been computed yet: run `make results`.")
-    return json.loads(STORED.read_text(encoding="utf-8"))
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{path.name} has not been computed yet: run `make results`.")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
-def keep(stored: dict) -> None:
-    """Write headline.json and put its table into the README."""
-    STORED.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
-    text = in_readme(README.read_text(encoding="utf-8"), stored)
-    README.write_text(text, encoding="utf-8")
+def keep(stored: dict, name: str = "headline") -> None:
+    """Write a file of results; the headline's table goes into the README too."""
+    text = json.dumps(stored, indent=1) + "\n"
+    (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+    if name == "headline":
+        text = in_readme(README.read_text(encoding="utf-8"), stored)
+        README.write_text(text, encoding="utf-8")
 
 
 def is_current(stored: dict) -> bool:
-    """Return whether this was made by the recipes and the code as they are now."""
+    """Return whether the headline was made by the recipes and the code as they are now."""
     return stored["hash"] == content_hash()
+
+
+def out_of_date(stored: dict, content_hash: str) -> str:
+    """Return a sentence that says so where results were made by other code, else nothing."""
+    if stored["hash"] == content_hash:
+        return ""
+    return (
+        "**Out of date:** the code or a recipe has changed since. `make results` computes this "
+        "again.\n\n"
+    )
+
+
+def where_from(stored: dict, file: str) -> str:
+    """Return the sentence on how, where and when results were computed."""
+    versions = ", ".join(f"{name} {number}" for name, number in stored["versions"].items())
+    return (
+        f"Computed by `{stored['command']}` on {stored['machine']}, {stored['date']}, commit "
+        f"{stored['commit']}, with {versions}; kept in `results/{file}`."
+    )
 
 
 def in_readme(text: str, stored: dict) -> str:
@@ -43,21 +65,14 @@ def in_readme(text: str, stored: dict) -> str:
 
 def markdown(stored: dict) -> str:
     """Return the table in Markdown, where it comes from, and whether it is out of date."""
-    versions = ", ".join(f"{name} {number}" for name, number in stored["versions"].items())
-    old = (
-        "**Out of date:** the code or a recipe has changed since. `make results` computes this "
-        "again.\n\n"
-    )
     header = [*BEFORE, *stored["attacks"], *AFTER]
     lines = [header, ["---"] * len(header), *(_cells(row) for row in stored["rows"])]
     rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
-        f"{'' if is_current(stored) else old}{rows}\n\n"
+        f"{out_of_date(stored, content_hash())}{rows}\n\n"
         f"{_means(stored)} Each attack has 10 restarts, {stored['threat']}. Robust are the images "
         "that withstand all attacks, with Wilson's interval. That is an upper bound: a stronger "
-        "attack can only lower it. Computed by "
-        f"`{stored['command']}` on {stored['machine']}, {stored['date']}, commit "
-        f"{stored['commit']}, with {versions}; kept in `results/headline.json`.\n"
+        f"attack can only lower it. {where_from(stored, 'headline.json')}\n"
     )
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import json
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,8 +18,12 @@ THREATS = {"linf": robustlib.Linf, "l2": robustlib.L2}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command line, and return its exit status: 0 done, 1 wrong input, 130 interrupted."""
-    given = _parser().parse_args(arguments)
+    """Run a command line, and return its exit status.
+
+    0: done; 1: something given cannot be used; 130: interrupted. A command line that makes no sense
+    ends in `SystemExit` with status 2, as argparse does it.
+    """
+    given = _given(arguments)
     try:
         logits_fn, split, epsilon = _what(given)
         report = robustlib.evaluate_robustness(
@@ -32,13 +37,27 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, TypeError, OSError) as error:
         print(f"robustlib evaluate: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("robustlib evaluate: interrupted before there was a result.", file=sys.stderr)
+        return 130
     print(json.dumps(dataclasses.asdict(report), indent=1) if given.json else report)
     return 130 if report.partial else 0
 
 
+def _given(arguments):
+    """Return the parsed command line; what contradicts itself is refused."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.recipe and given.data:
+        parser.error("--data goes with a model of your own, --dataset with --recipe.")
+    if given.model and (given.data is None or given.epsilon is None):
+        parser.error("a model of your own needs --data FILE.npz and --epsilon NUMBER.")
+    return given
+
+
 def _parser():
     parser = argparse.ArgumentParser(prog="python -m robustlib", description=__doc__)
-    command = parser.add_subparsers(required=True, metavar="evaluate").add_parser(
+    command = parser.add_subparsers(required=True, metavar="evaluate", prog=parser.prog).add_parser(
         "evaluate",
         help="attack a model and report what stands",
         description="Attack a model with an ensemble of attacks, and print the report.",
@@ -72,8 +91,6 @@ def _what(given):
         logits_fn, split = robustlib.logits_fn(trained.state), data.test
         epsilon = data.epsilon if given.epsilon is None else given.epsilon
     else:
-        if given.data is None or given.epsilon is None:
-            raise ValueError("your own model needs --data FILE.npz and --epsilon NUMBER: add them.")
         logits_fn, split, epsilon = _function(given.model), _arrays(given.data), given.epsilon
     return logits_fn, _spread(split, given.examples), epsilon
 
@@ -95,6 +112,11 @@ def _function(name: str):
 
 
 def _arrays(path: str):
+    if not zipfile.is_zipfile(path):
+        Path(path).stat()  # there is no such file: say so
+        raise ValueError(
+            f"{path} is no .npz file: write it with numpy.savez(file, images=..., ...)."
+        )
     with np.load(path, allow_pickle=False) as arrays:
         missing = {"images", "labels"} - set(arrays.files)
         if missing:

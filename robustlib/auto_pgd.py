@@ -138,11 +138,13 @@ def likeliest_wrong(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def checkpoints(steps: int) -> np.ndarray:
     """Return, for each step 0 ... steps, the length of the interval that a checkpoint there ends.
 
-    Zero where there is no checkpoint. Section 3.2 of the paper, in hundredths of all steps:
+    Zero where there is no checkpoint, -1 beyond the last step: with a size in steps of 128, most
+    numbers of steps share what is compiled. Section 3.2 of the paper, in hundredths of all steps:
     p_0 = 0, p_1 = 22, p_(j+1) = p_j + max(p_j - p_(j-1) - 3, 6).
     """
-    lengths, before, interval = np.zeros(steps + 1, np.int32), 0, 22
-    last = 0
+    lengths = np.full((steps + 1) // 128 * 128 + 128, -1, np.int32)
+    lengths[: steps + 1] = 0
+    before, interval, last = 0, 22, 0
     while before + interval <= 100:
         before += interval
         interval = max(interval - 3, 6)
@@ -211,7 +213,7 @@ def advance(
 
 def is_finished(state: Ascent, lengths) -> jax.Array:
     """Return bool [N]: who is fooled, or has taken all steps and seen where the last one led."""
-    return state.fooled | (state.step >= len(lengths))
+    return state.fooled | (jnp.asarray(lengths)[state.step] < 0)
 
 
 @jax.jit
@@ -279,7 +281,7 @@ def _best_of_runs(logits_fn, images, labels, aims, threat, keys, steps, loss, ta
             threat,
             state,
             lengths,
-            len(lengths),
+            int(steps) + 1,
             loss=loss,
             targeted=targeted,
         )

@@ -34,7 +34,8 @@ def test_the_checkpoints_are_the_papers():
     assert lengths[lengths > 0].tolist() == [22, 19, 16, 13, 10, 7, 6, 6]
     for steps in (1, 2, 7, 10, 1000):
         lengths = auto_pgd.checkpoints(steps)
-        assert len(lengths) == steps + 1 and 0 < lengths.sum() <= steps
+        assert (lengths[steps + 1 :] == -1).all() and len(lengths) > steps + 1
+        assert 0 < lengths[: steps + 1].sum() <= steps
     assert (auto_pgd._MOMENTUM, auto_pgd._RISES) == (0.75, 0.75)
 
 

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from benchmarks import report
-from results import headline, page
+from results import ensembles, headline, page, page_of_ensembles
 from robustlib import pgd
 
 README = page.README.read_text(encoding="utf-8")
@@ -76,9 +76,39 @@ def test_the_hash_follows_recipes_and_code(monkeypatch):
     assert len({before, other_recipes, headline.content_hash()}) == 3
 
 
+def test_the_ensembles_were_run_by_this_code():
+    assert page.load("ensembles")["hash"] == ensembles.content_hash(), (
+        "a recipe, or code that the ensembles depend on, has changed: run `make results`."
+    )
+
+
+def test_quick_is_within_a_point_of_standard():
+    rows = {(r["model"], r["norm"], r["ensemble"]): r for r in page.load("ensembles")["rows"]}
+    quick, standard = (rows["PGD", "l-inf", which] for which in ("quick", "standard"))
+    assert 0 <= quick["robust_correct"] - standard["robust_correct"] <= 0.01 * quick["examples"]
+
+
+def test_a_sample_of_the_ensembles_measured_again():
+    correct, stored = ensembles.sample_correct(), page.load("ensembles")["sample_correct"]
+    print(f"{correct} of {ensembles.SAMPLE} images, stored {stored}")
+    assert abs(correct - stored) <= 10  # another processor trains another model
+
+
+def test_the_ensembles_are_run_from_end_to_end(monkeypatch):
+    monkeypatch.setattr(ensembles, "DATASET", "mnist_small")
+    stored = page.load("ensembles")
+    runs = [("l-inf", "standard", "quick"), ("l-inf", "PGD", "quick")]
+    found = ensembles.compute(20, runs)
+    assert found.keys() == stored.keys() and found["rows"][0].keys() == stored["rows"][0].keys()
+    shown = page_of_ensembles.markdown(found)
+    assert "| PGD | l-inf, epsilon 0.3 | quick |" in shown and "Out of date" in shown
+    assert "- standard, l-inf, epsilon 0.3, quick: No undefended model" in shown
+    assert "- PGD, l-inf, epsilon 0.3, quick: No undefended model" not in shown
+
+
 def test_the_book_finds_the_headline_from_any_folder(tmp_path):
     path = page.ROOT / "book" / "_ext"
-    command = f"import sys; sys.path.append({str(path)!r}); import headline"
+    command = f"import sys; sys.path.append({str(path)!r}); import stored_result"
     subprocess.run([sys.executable, "-P", "-c", command], cwd=tmp_path, check=True)
 
 

@@ -4,10 +4,12 @@
     ```
 
 names the chapter and the id of the cell. The output is taken over as it stands in the chapter:
-figures with their alternative text, tables, sentences.
+figures with their alternative text, tables, sentences. Links in outputs from one notebook to
+another lead to its page.
 """
 
 import json
+import re
 from pathlib import Path
 
 from docutils import nodes
@@ -55,9 +57,33 @@ class FillIn(SphinxPostTransform):
             )
 
 
+class LinkChapters(SphinxPostTransform):
+    """Lets links in outputs, from one notebook to another, lead to the other's page.
+
+    A report of robustlib links its flags to chapters that way. Where a chapter is not part of the
+    book, its name stays as text.
+    """
+
+    default_priority = 2
+
+    def run(self):
+        """Rewrite the links of this page."""
+        for output in self.document.findall(nodes.raw):
+            html = re.sub(r'<a href="(\w+)\.ipynb">(.*?)</a>', self._link, output.astext())
+            output.children, output.rawsource = [nodes.Text(html)], html
+
+    def _link(self, link):
+        name, text = link.groups()
+        page = f"notebooks/{name}"
+        if page not in self.env.found_docs or self.app.builder.format != "html":
+            return text
+        return f'<a href="{self.app.builder.get_relative_uri(self.env.docname, page)}">{text}</a>'
+
+
 def setup(app):
     """Tell Sphinx about it."""
     app.add_node(chapter_output)
     app.add_directive("chapter-output", ChapterOutput)
     app.add_post_transform(FillIn)
+    app.add_post_transform(LinkChapters)
     return {"parallel_read_safe": True}

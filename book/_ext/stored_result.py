@@ -1,4 +1,7 @@
-"""Shows on a page what `make results` has computed, and says so if it is out of date."""
+"""Shows on a page what `make results` or `make bench` has computed: `{stored-result} headline`.
+
+It says so if what is kept was made by other code, or nothing is kept yet.
+"""
 
 import sys
 from pathlib import Path
@@ -8,16 +11,25 @@ from sphinx.util.docutils import SphinxDirective
 
 sys.path.append(str(Path(__file__).parents[2]))  # jupyter-book leaves out the folder it is run in
 
-from results import page
+from benchmarks import report
+from results import page, page_of_ensembles
+
+RESULTS = {
+    "headline": lambda: page.markdown(page.load()),
+    "ensembles": lambda: page_of_ensembles.markdown(page.load("ensembles")),
+    "agreement": report.agreement,
+}
 
 
-class Headline(SphinxDirective):
-    """The directive `headline`, without arguments."""
+class StoredResult(SphinxDirective):
+    """The directive: the name of what is shown."""
+
+    required_arguments = 1
 
     def run(self):
         """Return the table, where it comes from, and whether it is out of date."""
         try:
-            text = page.markdown(page.load())
+            text = RESULTS[self.arguments[0]]()
         except FileNotFoundError as missing:
             text = str(missing)
         content = nodes.container()
@@ -27,5 +39,5 @@ class Headline(SphinxDirective):
 
 def setup(app):
     """Tell Sphinx about it."""
-    app.add_directive("headline", Headline)
+    app.add_directive("stored-result", StoredResult)
     return {"parallel_read_safe": True}

@@ -1,0 +1,67 @@
+"""How the results of the ensembles are shown: on the book's page of long results."""
+
+from results.ensembles import content_hash
+from results.page import out_of_date, where_from
+from robustlib.report import wilson_interval
+
+
+def markdown(stored: dict) -> str:
+    """Return the table in Markdown, what was flagged, and where it comes from."""
+    attacks = [attack["name"] for attack in stored["rows"][0]["attacks"]]
+    header = ["trained by", "ball", "ensemble", "clean", *attacks, "95 % interval", "minutes"]
+    header += ["gradient passes", "queries"]
+    lines = [header, ["---"] * len(header), *(_cells(row) for row in stored["rows"])]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    n = stored["rows"][0]["examples"]
+    return (
+        f"{out_of_date(stored, content_hash())}{table}\n\n"
+        f"From left to right, what is still classified correctly of {n:,} test images after each "
+        "attack and those before it; the interval is Wilson's, of the last one. Each is an upper "
+        f"bound. {_difference(stored)} Passes and queries are counted an image, over all images. "
+        f"{where_from(stored, 'ensembles.json')}\n\n{_flags(stored)}\n"
+    )
+
+
+def _cells(row):
+    n, attacks = row["examples"], row["attacks"]
+    low, high = wilson_interval(row["robust_correct"], n)
+    counts = (row["clean_correct"], *(attack["correct"] for attack in attacks))
+    passes, queries = (
+        sum(attack[cost] for attack in attacks) for cost in ("gradient_passes", "queries")
+    )
+    return (
+        row["model"],
+        row["threat"],
+        row["ensemble"],
+        *(f"{count / n:.2%}" for count in counts),
+        f"{low:.1%} to {high:.1%}",
+        f"{row['seconds'] / 60:.1f}",
+        f"{passes:,}",
+        f"{queries:,}",
+    )
+
+
+def _difference(stored):
+    """Say how far the two ensembles are apart on the model that met both."""
+    share = {
+        (row["model"], row["norm"], row["ensemble"]): row["robust_correct"] / row["examples"]
+        for row in stored["rows"]
+    }
+    apart = [
+        (model, shares - share[model, norm, "standard"])
+        for (model, norm, ensemble), shares in share.items()
+        if ensemble == "quick"
+    ]
+    return " ".join(
+        f"On {model!r} `quick` leaves {100 * points:.2f} points more than `standard`."
+        for model, points in apart
+    )
+
+
+def _flags(stored):
+    lines = [
+        f"- {row['model']}, {row['threat']}, {row['ensemble']}: {flag}"
+        for row in stored["rows"]
+        for flag in row["flags"]
+    ]
+    return "Flags that were raised:\n\n" + "\n".join(lines) if lines else "No flag was raised."

@@ -1,0 +1,123 @@
+"""The command line: the report as text and as JSON, exit statuses, and answers to bad input."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import robustlib
+from robustlib.__main__ import main
+
+MODEL = '''
+import jax.numpy as jnp
+
+def bright(images):
+    """Four classes, by how bright an image is."""
+    mean = images.mean(axis=(1, 2, 3))[:, None]
+    return -20 * jnp.abs(mean - jnp.array([[0.2, 0.4, 0.6, 0.8]]))
+
+NOT_A_FUNCTION = 1
+'''
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a model and images, as a user's."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 4
+    noise = 0.05 * rng.uniform(-1, 1, (40, 3, 3, 1))
+    images = np.float32(0.2 * (labels + 1)[:, None, None, None] + noise)
+    np.savez(tmp_path / "data.npz", images=images, labels=labels)
+    np.savez(tmp_path / "unnamed.npz", images, labels)
+    np.savez(tmp_path / "pixels.npz", images=255 * images, labels=labels)
+    (tmp_path / "text.npz").write_text("no archive", encoding="utf-8")
+    (tmp_path / "my_model.py").write_text(MODEL, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path
+    sys.modules.pop("my_model", None)
+
+
+OWN = ["evaluate", "my_model:bright", "--data", "data.npz", "--epsilon", "0.08", "--quiet"]
+
+
+def test_a_model_of_ones_own_from_a_shell(folder):
+    command = [sys.executable, "-m", "robustlib", *OWN, "--attacks", "quick"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("quick ensemble, l-inf, epsilon 0.08, 40 images, seed 0:0")
+    assert "robust (all attacks)" in run.stdout and "not the official AutoAttack" in run.stdout
+
+
+def test_json_holds_the_report(folder, capsys):
+    l2 = ["--threat", "l2", "--attacks", "quick", "--examples", "20", "--seed", "3", "--json"]
+    assert main([*OWN, *l2]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["threat"] == "l-2, epsilon 0.08" and report["seed"] == "0:3"
+    assert report["examples"] == report["clean_correct"] == 20 and report["ensemble"] == "quick"
+    assert report["attacks"][0]["name"] == "APGD-CE"
+    assert report["robust_correct"] <= 20 and not report["partial"]
+
+
+def test_a_model_of_the_book(capsys):
+    book = ["evaluate", "--recipe", "standard", "--dataset", "mnist_small", "--examples", "20"]
+    assert main([*book, "--attacks", "quick", "--quiet"]) == 0
+    assert "l-inf, epsilon 0.3, 20 images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"my_model:bright": "my_model"}, "must be package.module:function"),
+        ({"my_model:bright": "no_model:bright"}, "cannot be imported (No module named 'no_model')"),
+        ({"my_model:bright": "my_model:dark"}, "has no attribute 'dark'"),
+        ({"my_model:bright": "my_model:NOT_A_FUNCTION"}, "needs a TrainState or a function"),
+        ({"data.npz": "none.npz"}, "No such file or directory: 'none.npz'"),
+        ({"data.npz": "text.npz"}, "text.npz is no .npz file"),
+        (
+            {"data.npz": "unnamed.npz"},
+            "must hold the arrays 'images' and 'labels', but holds arr_0",
+        ),
+        ({"data.npz": "pixels.npz"}, "images must lie in [0, 1]"),
+        ({"0.08": "8"}, "epsilon"),
+        ({"--quiet": "--examples=41"}, "--examples must lie in 1 ... 40, but is 41"),
+        ({"--quiet": "--attacks=standrad"}, "did you mean 'standard'"),
+    ],
+)
+def test_what_cannot_be_used_is_named(folder, capsys, change, said):
+    assert main([change.get(word, word) for word in OWN]) == 1
+    shown = capsys.readouterr()
+    assert shown.err.startswith("robustlib evaluate: ") and said in shown.err
+    assert shown.err.count("\n") == 1 and not shown.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "required"),
+        (["evaluate"], "one of the arguments"),
+        (["evaluate", "my_model:bright"], "needs --data FILE.npz and --epsilon NUMBER"),
+        (["evaluate", "--recipe", "PGD", "--data", "data.npz"], "--data goes with a model of your"),
+        ([*OWN, "--threat", "l1"], "invalid choice: 'l1'"),
+        ([*OWN, "--epsilon", "small"], "invalid float value: 'small'"),
+    ],
+)
+def test_a_command_line_without_sense_is_refused(capsys, words, said):
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_an_unknown_recipe_is_refused(capsys):
+    assert main(["evaluate", "--recipe", "PDG", "--dataset", "mnist_small"]) == 1
+    assert "did you mean 'PGD'" in capsys.readouterr().err
+
+
+def test_an_interrupt_has_the_status_that_shells_expect(folder, capsys, monkeypatch):
+    def interrupted(*args, **how):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(robustlib, "evaluate_robustness", interrupted)
+    assert main(OWN) == 130
+    assert "interrupted before there was a result" in capsys.readouterr().err
