@@ -70,7 +70,7 @@ MUTATIONS = {
     ),
     "l-2 step scaled, then clipped": (
         "threat",
-        "step = step_at(_largest_feasible(step_at, low, high, step_size))",
+        "step = step_at(_largest_feasible(step_at, _norm, low, high, step_size))",
         "step = step_at(low)",
         "steepest_step_is_optimal",
     ),
@@ -79,6 +79,18 @@ MUTATIONS = {
         "low = jnp.log(jnp.maximum(step_size /",
         "step_size = 1.0\n        low = jnp.log(jnp.maximum(step_size /",
         "steepest_step_is_optimal",
+    ),
+    "l-1 step begins with the smallest gradient": (
+        "threat",
+        "order = jnp.argsort(-jnp.abs(gradients), axis=1)",
+        "order = jnp.argsort(jnp.abs(gradients), axis=1)",
+        "steepest_step_is_optimal",
+    ),
+    "l-1 projection without the box": (
+        "threat",
+        "return jnp.clip(soft, -centres, 1 - centres)",
+        "return soft",
+        "projection_is_nearest",
     ),
     "random start dropped": (
         "attacks",
