@@ -30,7 +30,7 @@ def test_more_runs_never_lose_an_example(cnn):
 
 def test_the_checkpoints_are_the_papers():
     lengths = auto_pgd.checkpoints(100)
-    assert np.flatnonzero(lengths).tolist() == [22, 41, 57, 70, 80, 87, 93, 99]
+    assert np.flatnonzero(lengths > 0).tolist() == [22, 41, 57, 70, 80, 87, 93, 99]
     assert lengths[lengths > 0].tolist() == [22, 19, 16, 13, 10, 7, 6, 6]
     for steps in (1, 2, 7, 10, 1000):
         lengths = auto_pgd.checkpoints(steps)
