@@ -1,12 +1,27 @@
 """Checkers for the reader's answers: each tries the answer on fresh cases and says one sentence.
 
-Those of chapters 4 and 5 are written in `robustlib.exercises_training`.
+Those of chapters 4 and 5 are written in `robustlib.exercises_training`, those of chapter 9 in
+`robustlib.exercises_museum` and `robustlib.exercises_museum_evaluation`.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from robustlib.exercises_museum import (
+    check_kept_attempt,
+    check_pull_back,
+    check_step_in_pixels,
+    check_step_of_epsilon,
+    check_walk,
+)
+from robustlib.exercises_museum_evaluation import (
+    check_evaluation_mode,
+    check_gain,
+    check_own_attack,
+    check_survivors,
+    check_worst_case,
+)
 from robustlib.exercises_training import (
     check_best_restart,
     check_honest_curve,
@@ -20,19 +35,29 @@ from robustlib.verdicts import Unlike, array_of, call, checker, expect
 
 __all__ = [
     "check_best_restart",
+    "check_evaluation_mode",
     "check_expected_calibration_error",
     "check_fast_gradient_l2",
+    "check_gain",
     "check_honest_curve",
+    "check_kept_attempt",
     "check_margin_after_repainting",
     "check_mixed_gradients",
     "check_mixed_training",
+    "check_own_attack",
     "check_pgd_l2",
     "check_projection",
+    "check_pull_back",
     "check_robust_gradient",
     "check_smallest_epsilon",
     "check_stable_cross_entropy",
+    "check_step_in_pixels",
+    "check_step_of_epsilon",
+    "check_survivors",
     "check_targeted_fgsm",
     "check_temperature",
+    "check_walk",
+    "check_worst_case",
 ]
 
 
