@@ -1,7 +1,6 @@
 """Checkers for the reader's answers: each tries the answer on fresh cases and says one sentence.
 
-Those of chapters 4 and 5 are written in `robustlib.exercises_training`, those of chapter 9 in
-`robustlib.exercises_museum` and `robustlib.exercises_museum_evaluation`.
+Those of chapters 4, 5 and 9 are written in `exercises_training` and in `exercises_museum...`.
 """
 
 import jax

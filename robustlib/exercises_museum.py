@@ -128,13 +128,12 @@ def check_walk(answer, rng):
         (_box(free), "the box comes once, at the end: clip to it at every step."),
         (
             walk(lambda moved, before: _box(ball(moved, before))),
-            "the ball is drawn around the point before, so it wanders: draw it around the image.",
+            "it wanders: draw the ball around the image, not around the point before.",
         ),
         (
             walk(lambda moved, _: _box(ball(moved, start))),
             "the ball is drawn around the start: draw it around the image.",
         ),
-        (walk(lambda moved, _: _box(moved)), "it leaves the ball: clip to images ± epsilon."),
         (walk(right, start=images), "begin at the start that is given."),
         (walk(right, sign=-1), "it goes downhill."),
         (walk(right, steps=1), f"it took one step of {steps}."),
@@ -148,9 +147,9 @@ def check_walk(answer, rng):
 @checker(right="each image is pulled into its own ball, whatever its company.")
 def check_pull_back(answer, rng):
     """Check the return to ball and box in l-2, from images, points [N, H, W, C] and epsilon."""
-    images, epsilon = rng.random((8, 5, 5, 1)), float(rng.uniform(0.8, 1.2))
+    images, epsilon = rng.random((8, 5, 5, 1)), float(rng.uniform(0.3, 0.5))
     images[:4] = images[:4].round()  # on the edge of the box, which is then sure to matter
-    delta = rng.normal(size=images.shape)
+    delta = rng.normal(size=images.shape) ** 3  # few pixels lead
     sizes = np.array([0, 0.3, 2, 3, 0.5, 1.5, 2, 3]).reshape(-1, 1, 1, 1)
     points = images + epsilon * sizes * delta / _length(delta)
     delta = points - images
@@ -190,6 +189,7 @@ def check_kept_attempt(answer, rng):
     """Check what is kept [N, ...] of points [R, N, ...], where right, uint8 [R, N], is 0 or 1."""
     points = rng.random((5, 60, 2, 2, 1))
     fooled = rng.random((5, 60)) < rng.choice([0, 0.4], 60)
+    fooled[2] |= fooled.any(axis=0) & (rng.random(60) < 0.6)  # the best of the five
     fooled[:, :2] = [[True, False]] * 4 + [[False, False]]  # the last attempt is not the best
     found = array_of(call(answer, points, (~fooled).astype(np.uint8)), points.shape[1:])
     match = (np.abs(points - found) < 1e-5).all(axis=(2, 3, 4))

@@ -5,18 +5,29 @@ import numpy as np
 from robustlib.verdicts import array_of, call, checker, expect
 
 
+def _apart(*numbers):
+    """Return whether no two of these numbers could be taken for one another."""
+    return np.diff(np.sort(numbers)).min() > 0.004
+
+
 @checker(right="an image survives if no attempt fools it, whoever shares its batch.")
 def check_survivors(answer, rng):
     """Check who survives, bool [N], of fooled, bool [R, N], and the batch of each image [N]."""
-    fooled = rng.random((5, 80)) < rng.choice([0, 0.3, 0.7], 80)
-    batches = rng.permutation(80) // 16
+    batches, best = rng.permutation(80) // 16, [4]
+    while best[0] == 4 or len(set(best)) < 3:  # the last is not the best, nor one best everywhere
+        fooled = rng.random((5, 80)) < rng.choice([0, 0.3, 0.7], 80)
+        fooled |= (batches % 4 == np.arange(5)[:, None]) & (rng.random(80) < 0.4)
+        in_batches = [fooled, *(fooled[:, batches == b] for b in range(5))]
+        best = [part.sum(axis=1).argmax() for part in in_batches]
     found = array_of(call(answer, fooled, batches), (80,))
     expect(np.isin(found, (0, 1)).all(), "these are no truth values: True for who survives.")
     expect(np.ptp(found) > 0, "the answer is the same for every image.")
-    best = np.array([fooled[:, batches == b].sum(axis=1).argmax() for b in range(5)])
     for mistake, sentence in (
-        (~fooled[best[batches], range(80)], "each batch keeps one attempt: let each image."),
-        (~fooled[fooled.sum(axis=1).argmax()], "one attempt is kept for all: let each image."),
+        (
+            ~fooled[np.array(best)[1 + batches], range(80)],
+            "each batch keeps one attempt: let each image.",
+        ),
+        (~fooled[best[0]], "one attempt is kept for all: let each image."),
         (~fooled[-1], "only the last attempt counts: look at all of them."),
         (~fooled.all(axis=0), "one attempt that fools is enough: it need not be all."),
         (fooled.any(axis=0), "these are the fallen: return who survives."),
@@ -29,30 +40,31 @@ def check_survivors(answer, rng):
 @checker(right="an image counts while no attack has broken it.")
 def check_worst_case(answer, rng):
     """Check the robust accuracy, of correct, bool [N], and functions from indices to broken."""
-    correct = rng.random(200) < 0.9
-    broken = rng.random((4, 200)) < rng.uniform(0.1, 0.4, (4, 1))
+    numbers = [0, 0]
+    while not _apart(*numbers):
+        correct = rng.random(200) < 0.9
+        broken = rng.random((4, 200)) < rng.uniform(0.1, 0.4, (4, 1))
+        left, fallen = correct & ~broken, broken.any(axis=0)  # [4, 200], [200]
+        each, right = left.mean(axis=1), (correct & ~fallen).mean()
+        numbers = [right, each.mean(), each.min(), each[-1], left.any(axis=0).mean()]
+        numbers += [1 - fallen.mean(), right / correct.mean(), correct.mean() - right]
     attacks = [lambda index, row=row: row[np.asarray(index)] for row in broken]
-    left = correct & ~broken  # [4, 200]
     found = array_of(call(answer, correct, attacks), ())
     expect(0 <= found <= 1, f"{found:.2f} is no share: divide by the number of images.")
-    for mistake, sentence in (
-        (left.mean(), "this is the average over the attacks: an adversary picks the best one."),
+    for mistake, sentence in zip(
+        numbers[1:],
         (
-            left.mean(axis=1).min(),
+            "this is the average over the attacks: an adversary picks the best one.",
             "this is the strongest attack: another may break images that it leaves.",
-        ),
-        (left[-1].mean(), "only the last attack counts: take all of them."),
-        (left.any(axis=0).mean(), "surviving one attack is not enough: all of them."),
-        ((~broken.any(axis=0)).mean(), "misread images count as robust: begin with correct."),
-        (
-            left.all(axis=0).sum() / correct.sum(),
+            "only the last attack counts: take all of them.",
+            "surviving one attack is not enough: all of them.",
+            "misread images count as robust: begin with correct.",
             "this is a share of the images read correctly: divide by all.",
+            "these are the broken: count who is left.",
         ),
-        ((correct & broken.any(axis=0)).mean(), "these are the broken: count who is left."),
-        (correct.mean(), "this is the clean accuracy: where are the attacks?"),
+        strict=True,
     ):
         expect(not np.isclose(found, mistake), sentence)
-    right = left.all(axis=0).mean()
     expect(np.isclose(found, right), f"{found:.3f} was given, where {right:.3f} was expected.")
 
 
@@ -96,25 +108,19 @@ def check_evaluation_mode(answer, rng):
 @checker(right="each network is attacked, and read, on its own images.")
 def check_own_attack(answer, rng):
     """Check accuracies [M] of networks, from attack(network) and reads(network, points)."""
-    images, networks = rng.normal(size=(400, 6)), list(rng.normal(size=(3, 6, 4)))
-    labels = (images @ sum(networks)).argmax(axis=1)
+    table = np.zeros((3, 3))  # [who was attacked, who reads]
+    while not (_apart(*table.diagonal()) and all(_apart(*column) for column in table.T)):
+        images, networks = rng.normal(size=(400, 6)), list(rng.normal(size=(3, 6, 4)))
+        labels, size = (images @ sum(networks)).argmax(axis=1), rng.uniform(0.1, 0.4)
 
-    def attack(network):
-        weights = network.T[labels] - network.mean(axis=1)
-        return images - rng.uniform(0.1, 0.4) * np.sign(weights)
+        def attack(network, images=images, labels=labels, size=size):
+            return images - size * np.sign(network.T[labels] - network.mean(axis=1))
 
-    def reads(network, points):
-        return (np.asarray(points) @ network).argmax(axis=1) == labels
+        def reads(network, points, labels=labels):
+            return (np.asarray(points) @ network).argmax(axis=1) == labels
 
-    def asked(network):
-        key = id(network)
-        if key not in points:
-            points[key] = attack(network)
-        return points[key]
-
-    points = {}
-    found = array_of(call(answer, networks, asked, reads), (3,))
-    table = np.array([[reads(n, asked(by)).mean() for n in networks] for by in networks])
+        table = np.array([[reads(n, attack(by)).mean() for n in networks] for by in networks])
+    found = array_of(call(answer, networks, attack, reads), (3,))
     for mistake, sentence in (
         (table[0], "all were read on images made for the first network: attack each one."),
         (table[-1], "all were read on images made for the last network: attack each one."),
@@ -132,23 +138,27 @@ def check_own_attack(answer, rng):
 @checker(right="what a defence is worth is what it adds to the undefended network.")
 def check_gain(answer, rng):
     """Check what a defence adds, of four bool [N]: defended and not, each before and after."""
-    before = rng.random((2, 300)) < [[0.93], [0.97]]
-    after = rng.random((2, 300)) < [[rng.uniform(0.6, 0.8)], [rng.uniform(0.3, 0.5)]]
-    after[0] |= ~before[0] & (rng.random(300) < 0.5)  # an attack mends some mistakes
-    (defended, undefended), arguments = before & after, (before[0], after[0], before[1], after[1])
-    found = array_of(call(answer, *arguments), ())
-    shares, (a, b) = before.mean(axis=1), (defended.mean(), undefended.mean())
-    for mistake, sentence in (
-        (a, "this is what the defended network keeps: how much of it without the defence?"),
-        (after[0].mean() - after[1].mean(), "an image counts if it is read before and after."),
-        (b - a, "the sign is turned round: what the defence adds, minus what it costs."),
-        ((shares[1] - b) - (shares[0] - a), "these are the falls: compare what is kept."),
-        (a / b, "this is a ratio: subtract."),
+    numbers = [0, 0]
+    while not _apart(*numbers):
+        before = rng.random((2, 300)) < [[0.93], [0.97]]
+        after = rng.random((2, 300)) < [[rng.uniform(0.6, 0.8)], [rng.uniform(0.3, 0.5)]]
+        after[0] |= ~before[0] & (rng.random(300) < 0.5)  # an attack mends some mistakes
+        (defended, undefended), shares = before & after, before.mean(axis=1)
+        a, b = defended.mean(), undefended.mean()
+        numbers = [a - b, a, after[0].mean() - after[1].mean(), b - a]
+        numbers += [(shares[1] - b) - (shares[0] - a), a / b, (defended & ~undefended).mean()]
+    found = array_of(call(answer, before[0], after[0], before[1], after[1]), ())
+    for mistake, sentence in zip(
+        numbers[1:],
         (
-            (defended & ~undefended).mean(),
+            "this is what the defended network keeps: how much of it without the defence?",
+            "an image counts if it is read before and after.",
+            "the sign is turned round: what the defence adds, minus what it costs.",
+            "these are the falls: compare what is kept.",
+            "this is a ratio: subtract.",
             "images that only the undefended network keeps count too, against the defence.",
         ),
-        (shares[0] - shares[1], "this is the difference before the attack."),
+        strict=True,
     ):
         expect(not np.isclose(found, mistake), sentence)
     expect(np.isclose(found, a - b), f"{found:.3f} was given, where {a - b:.3f} was expected.")

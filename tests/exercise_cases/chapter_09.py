@@ -164,7 +164,6 @@ WRONG = {
         "ball around the start": walk(
             lambda moved, _, __, start, epsilon: box(ball(moved, start, epsilon))
         ),
-        "no ball": walk(lambda moved, *_: box(moved)),
         "start thrown away": walk(right_project, from_start=False),
         "downhill": walk(right_project, sign=-1),
         "one step": walk(right_project, only=1),
@@ -178,9 +177,6 @@ WRONG = {
         "box only": pull(lambda d, e: 1),
         "not clipped": pull(lambda d, e: np.minimum(1, e / length(d)), clip=lambda x: x),
         "half-way": pull(lambda d, e: 0.5 * np.minimum(1, e / length(d))),
-        "NaN where nothing moved": pull(
-            lambda d, e: np.minimum(1, e / np.sqrt((d**2).sum(axis=(1, 2, 3), keepdims=True)))
-        ),
     },
     "check_kept_attempt": {
         "bitwise inverse of a byte": loop_with_the_bitwise_inverse,
