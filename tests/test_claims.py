@@ -146,6 +146,15 @@ OWN_WHEN_IDLE = {
         ("claim-ramp", "losses[-30:].mean()", "losses[-30:].sum()"),
         ("claim-ramp", "[robustlib.accuracy(", "[1 - robustlib.accuracy("),
     ],
+    "09_bug_museum": [
+        # The layer takes what is stored, and the attempts are added up.
+        ("exhibit-8", "images.mean(axis=0), images.var(axis=0)", "stored_mean, stored_variance"),
+        (
+            "claim-checks-of-counts",
+            "(~fooled[:n].any(axis=0)).mean()",
+            "n * fooled[:n].any(axis=0).mean()",
+        ),
+    ],
 }
 OWN_AT_ZERO = {
     "01_standard_training": [
