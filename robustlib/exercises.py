@@ -1,12 +1,14 @@
 """Checkers for the reader's answers: each tries the answer on fresh cases and says one sentence.
 
-Those of chapters 4 and 5 are written in `robustlib.exercises_training`.
+Those of chapters 4 and 5 are written in `robustlib.exercises_training`, those of chapter 6 in
+`robustlib.exercises_evaluation`.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from robustlib.exercises_evaluation import check_checkpoints, check_dlr, check_worst_case
 from robustlib.exercises_training import (
     check_best_restart,
     check_honest_curve,
@@ -20,6 +22,8 @@ from robustlib.verdicts import Unlike, array_of, call, checker, expect
 
 __all__ = [
     "check_best_restart",
+    "check_checkpoints",
+    "check_dlr",
     "check_expected_calibration_error",
     "check_fast_gradient_l2",
     "check_honest_curve",
@@ -33,6 +37,7 @@ __all__ = [
     "check_stable_cross_entropy",
     "check_targeted_fgsm",
     "check_temperature",
+    "check_worst_case",
 ]
 
 
