@@ -10,6 +10,11 @@ from robustlib.exercises_basics import (
     check_targeted_fgsm,
     check_temperature,
 )
+from robustlib.exercises_evaluation import (
+    check_checkpoints,
+    check_dlr,
+    check_robust_share,
+)
 from robustlib.exercises_museum import (
     check_kept_attempt,
     check_pull_back,
@@ -35,6 +40,8 @@ from robustlib.exercises_training import (
 
 __all__ = [
     "check_best_restart",
+    "check_checkpoints",
+    "check_dlr",
     "check_evaluation_mode",
     "check_expected_calibration_error",
     "check_fast_gradient_l2",
@@ -49,6 +56,7 @@ __all__ = [
     "check_projection",
     "check_pull_back",
     "check_robust_gradient",
+    "check_robust_share",
     "check_smallest_epsilon",
     "check_stable_cross_entropy",
     "check_step_in_pixels",

@@ -155,6 +155,15 @@ OWN_WHEN_IDLE = {
             "n * fooled[:n].any(axis=0).mean()",
         ),
     ],
+    "06_evaluation": [
+        # Three starts save an image that fewer of them broke.
+        ("dials", "restarts=r)", "restarts=r) ^ (r == 3)"),
+        # The bounds forget to grow, and PGD attacks.
+        ("bounds", "abs(kernel)", "0 * kernel"),
+        ("claim-bounds", "robustlib.pgd", "robustlib.attacks.pgd"),
+        # The logits are bent, not stretched.
+        ("claim-dlr", "loss(100 * z + 7, y)", "loss(100 * z**3 + 7, y)"),
+    ],
 }
 OWN_AT_ZERO = {
     "01_standard_training": [
