@@ -265,7 +265,7 @@ def test_every_assertion_fails_under_some_sabotage(path, monkeypatch):
     standing = set(noting(code_cells(path))[1])
     for sabotage, own in SABOTAGES:
         standing -= failed_under(sabotage, own, path) if standing else set()
-    jax.clear_caches()  # five chapters' compiled code would be gigabytes
+    jax.clear_caches()  # nine chapters' compiled code would be gigabytes
     assert not standing, sorted(standing)
 
 
