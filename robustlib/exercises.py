@@ -1,12 +1,19 @@
 """Checkers for the reader's answers: each tries the answer on fresh cases and says one sentence.
 
-Those of chapters 4 and 5 are written in `robustlib.exercises_training`.
+Those of chapters 4 and 5 are written in `robustlib.exercises_training`, those of chapter 8 in
+`robustlib.exercises_threats`.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from robustlib.exercises_threats import (
+    check_l1_projection,
+    check_normalised_units,
+    check_success_matrix,
+    check_universal_step,
+)
 from robustlib.exercises_training import (
     check_best_restart,
     check_honest_curve,
@@ -23,16 +30,20 @@ __all__ = [
     "check_expected_calibration_error",
     "check_fast_gradient_l2",
     "check_honest_curve",
+    "check_l1_projection",
     "check_margin_after_repainting",
     "check_mixed_gradients",
     "check_mixed_training",
+    "check_normalised_units",
     "check_pgd_l2",
     "check_projection",
     "check_robust_gradient",
     "check_smallest_epsilon",
     "check_stable_cross_entropy",
+    "check_success_matrix",
     "check_targeted_fgsm",
     "check_temperature",
+    "check_universal_step",
 ]
 
 

@@ -146,6 +146,11 @@ OWN_WHEN_IDLE = {
         ("claim-ramp", "losses[-30:].mean()", "losses[-30:].sum()"),
         ("claim-ramp", "[robustlib.accuracy(", "[1 - robustlib.accuracy("),
     ],
+    "08_threat_models": [
+        # The closed forms are asked for another radius, and the step in l-1 is 700 long.
+        ("claim-volumes", "log_volume(norm, 1, 2)", "log_volume(norm, 2, 2)"),
+        ("claim-sparse", "g[:20], 20.0)).reshape", "g[:20], 700.0)).reshape"),
+    ],
 }
 OWN_AT_ZERO = {
     "01_standard_training": [
@@ -160,6 +165,10 @@ OWN_AT_ZERO = {
             '(models["FGSM-mixed 0.1"](few.images).argmax(1) + 1) % 10',
         ),
         ("claim-ramp", "(z > 0)", "(z > 1e9)"),
+    ],
+    "08_threat_models": [
+        # The step in l-1 has no length.
+        ("claim-sparse", "g[:20], 20.0)).reshape", "g[:20], 0.0)).reshape"),
     ],
 }
 SABOTAGES = ((idle, OWN_WHEN_IDLE), (zero, OWN_AT_ZERO))

@@ -47,7 +47,9 @@ ARROWS = {
     "evaluation": "checks losses logits threat attacks report sanity batches ensemble comparisons",
     "verdicts": "",
     "exercises_training": "verdicts checks losses logits threat attacks training fitting models",
-    "exercises": "verdicts checks losses logits threat attacks models exercises_training",
+    "exercises_threats": "verdicts",
+    "exercises": "verdicts checks losses logits threat attacks models exercises_training "
+    "exercises_threats",
 }
 # Libraries that stay in their rooms; those in LAZY are imported only inside functions.
 HOMES = {
