@@ -29,6 +29,12 @@ from robustlib.exercises_museum_evaluation import (
     check_survivors,
     check_worst_case,
 )
+from robustlib.exercises_threats import (
+    check_l1_projection,
+    check_normalised_units,
+    check_success_matrix,
+    check_universal_step,
+)
 from robustlib.exercises_training import (
     check_best_restart,
     check_honest_curve,
@@ -48,9 +54,11 @@ __all__ = [
     "check_gain",
     "check_honest_curve",
     "check_kept_attempt",
+    "check_l1_projection",
     "check_margin_after_repainting",
     "check_mixed_gradients",
     "check_mixed_training",
+    "check_normalised_units",
     "check_own_attack",
     "check_pgd_l2",
     "check_projection",
@@ -61,9 +69,11 @@ __all__ = [
     "check_stable_cross_entropy",
     "check_step_in_pixels",
     "check_step_of_epsilon",
+    "check_success_matrix",
     "check_survivors",
     "check_targeted_fgsm",
     "check_temperature",
+    "check_universal_step",
     "check_walk",
     "check_worst_case",
 ]

@@ -164,6 +164,14 @@ OWN_WHEN_IDLE = {
         # The logits are bent, not stretched.
         ("claim-dlr", "loss(100 * z + 7, y)", "loss(100 * z**3 + 7, y)"),
     ],
+    "08_threat_models": [
+        # The closed forms are asked for another radius, and the step in l-1 is 700 long.
+        ("claim-volumes", "log_volume(norm, 1, 2)", "log_volume(norm, 2, 2)"),
+        ("claim-sparse", "g[:20], 20.0)).reshape", "g[:20], 700.0)).reshape"),
+        # Square's perturbations are no perturbations, and a target counts nine times.
+        ("claim-promised", 'by_square["PGD"]', "np.arange(5), images[:5]"),
+        ("claim-targets", "away.sum() / others.sum()", "away.sum() / 200"),
+    ],
 }
 OWN_AT_ZERO = {
     "01_standard_training": [
@@ -178,6 +186,11 @@ OWN_AT_ZERO = {
             '(models["FGSM-mixed 0.1"](few.images).argmax(1) + 1) % 10',
         ),
         ("claim-ramp", "(z > 0)", "(z > 1e9)"),
+    ],
+    "08_threat_models": [
+        # The step in l-1 has no length, and no target is ever reached.
+        ("claim-sparse", "g[:20], 20.0)).reshape", "g[:20], 0.0)).reshape"),
+        ("claim-targets", "hits & others", "hits & False"),
     ],
 }
 SABOTAGES = ((idle, OWN_WHEN_IDLE), (zero, OWN_AT_ZERO))
