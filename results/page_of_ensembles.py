@@ -50,7 +50,7 @@ def _difference(stored):
     apart = [
         (model, shares - share[model, norm, "standard"])
         for (model, norm, ensemble), shares in share.items()
-        if ensemble == "quick"
+        if ensemble == "quick" and (model, norm, "standard") in share
     ]
     return " ".join(
         f"On {model!r} `quick` leaves {100 * points:.2f} points more than `standard`."

@@ -1,5 +1,6 @@
 """The page on one's own model: every cell of it runs, and the reports say what the page says."""
 
+import ast
 import re
 import warnings
 from pathlib import Path
@@ -16,13 +17,13 @@ def test_the_page_runs_and_its_reports_say_what_it_says():
     with warnings.catch_warnings(), jax.numpy_rank_promotion("allow"):
         warnings.simplefilter("ignore")
         for cell in CELL.findall(PAGE.read_text(encoding="utf-8")):
-            *body, last = re.split(r"^(?=\S)", cell, flags=re.MULTILINE)
-            exec("".join(body), namespace)
-            try:
-                shown.append(eval(last, namespace))
-            except SyntaxError:  # the last statement is no expression
-                exec(last, namespace)
-    first, forgotten, in_nnx, two_classes, sentence = [out for out in shown if out is not None]
+            *body, last = ast.parse(cell).body
+            if isinstance(last, ast.Expr):
+                exec(compile(ast.Module(body, []), "cell", "exec"), namespace)
+                shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), namespace))
+            else:
+                exec(cell, namespace)
+    first, forgotten, in_nnx, two_classes, sentence = shown
     assert first.clean_accuracy > 0.85 and first.ensemble == "quick"
     (flag,) = first.flags
     assert "No undefended model" in flag
