@@ -138,11 +138,11 @@ def check_own_attack(answer, rng):
 @checker(right="what a defence is worth is what it adds to the undefended network.")
 def check_gain(answer, rng):
     """Check what a defence adds, of four bool [N]: defended and not, each before and after."""
-    numbers = [0, 0]
+    numbers, n = [0, 0], rng.integers(1000, 5000)  # so that no two calls have one answer
     while not _apart(*numbers):
-        before = rng.random((2, 300)) < [[0.93], [0.97]]
-        after = rng.random((2, 300)) < [[rng.uniform(0.6, 0.8)], [rng.uniform(0.3, 0.5)]]
-        after[0] |= ~before[0] & (rng.random(300) < 0.5)  # an attack mends some mistakes
+        before = rng.random((2, n)) < [[0.93], [0.97]]
+        after = rng.random((2, n)) < [[rng.uniform(0.6, 0.8)], [rng.uniform(0.3, 0.5)]]
+        after[0] |= ~before[0] & (rng.random(n) < 0.5)  # an attack mends some mistakes
         (defended, undefended), shares = before & after, before.mean(axis=1)
         a, b = defended.mean(), undefended.mean()
         numbers = [a - b, a, after[0].mean() - after[1].mean(), b - a]
