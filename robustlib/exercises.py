@@ -1,12 +1,19 @@
 """Checkers for the reader's answers: each tries the answer on fresh cases and says one sentence.
 
-Those of chapters 4 and 5 are written in `robustlib.exercises_training`.
+Those of chapters 4 and 5 are written in `robustlib.exercises_training`, those of chapter 7 in
+`robustlib.exercises_masking`.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from robustlib.exercises_masking import (
+    check_expected_gradient,
+    check_masked_models,
+    check_random_step,
+    check_straight_through,
+)
 from robustlib.exercises_training import (
     check_best_restart,
     check_honest_curve,
@@ -21,16 +28,20 @@ from robustlib.verdicts import Unlike, array_of, call, checker, expect
 __all__ = [
     "check_best_restart",
     "check_expected_calibration_error",
+    "check_expected_gradient",
     "check_fast_gradient_l2",
     "check_honest_curve",
     "check_margin_after_repainting",
+    "check_masked_models",
     "check_mixed_gradients",
     "check_mixed_training",
     "check_pgd_l2",
     "check_projection",
+    "check_random_step",
     "check_robust_gradient",
     "check_smallest_epsilon",
     "check_stable_cross_entropy",
+    "check_straight_through",
     "check_targeted_fgsm",
     "check_temperature",
 ]

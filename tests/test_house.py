@@ -47,7 +47,10 @@ ARROWS = {
     "evaluation": "checks losses logits threat attacks report sanity batches ensemble comparisons",
     "verdicts": "",
     "exercises_training": "verdicts checks losses logits threat attacks training fitting models",
-    "exercises": "verdicts checks losses logits threat attacks models exercises_training",
+    "exercises_masking": "verdicts losses report",
+    "exercises": (
+        "verdicts checks losses logits threat attacks models exercises_training exercises_masking"
+    ),
 }
 # Libraries that stay in their rooms; those in LAZY are imported only inside functions.
 HOMES = {
