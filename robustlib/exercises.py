@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from robustlib.exercises_masking import (
-    check_expected_gradient,
     check_masked_models,
     check_random_step,
     check_straight_through,
@@ -28,7 +27,6 @@ from robustlib.verdicts import Unlike, array_of, call, checker, expect
 __all__ = [
     "check_best_restart",
     "check_expected_calibration_error",
-    "check_expected_gradient",
     "check_fast_gradient_l2",
     "check_honest_curve",
     "check_margin_after_repainting",

@@ -74,8 +74,7 @@ def check_random_step(answer, rng):
         points = new
     change, moved = np.diff(np.stack(margins), axis=0), np.stack(moved)
     expect(moved.any(), "no image moved in 40 calls: propose a change that does not need slopes.")
-    means = change.mean(axis=1)
-    together = (means > -1e-4).all() and (moved.all(axis=1) | ~moved.any(axis=1)).all()
+    together = (change.mean(axis=1) > -1e-4).all()
     fell = int((change < -1e-4).any(axis=0).sum())
     sentence = "one decision for all: an image keeps a change that raises its own margin."
     expect(not (fell and together), sentence)
@@ -91,39 +90,6 @@ def check_random_step(answer, rng):
         f"after 40 calls the margins have risen by {climbed:.0%} of what they were: too slow."
     )
     expect(climbed > 0.1, sentence)
-
-
-@checker(right="it is the gradient of the mean loss over all draws.")
-def check_expected_gradient(answer, rng):
-    """Check the gradient [N, H, W, C] of a random loss, averaged over the draws of keys [R]."""
-    images = jnp.asarray(rng.random((5, 4, 4, 1)), jnp.float32)
-    weights = jnp.asarray(rng.normal(size=(16, 16)), jnp.float32)
-    keys = jax.random.split(jax.random.key(rng.integers(2**31)), 6)
-
-    def loss(points, key):
-        noise = jax.random.normal(key, points.shape)
-        return jnp.sin((points + noise).reshape(len(points), -1) @ weights).sum(axis=1)
-
-    def gradient(points, key):
-        return jax.grad(lambda points: loss(points, key).sum())(points)
-
-    found = array_of(call(answer, loss, images, keys), images.shape)
-    expect(np.ptp(found) > 0, f"every entry is {found.flat[0]:.3g}: where did the loss go?")
-    draws = jnp.stack([gradient(images, key) for key in keys])  # [R, N, H, W, C]
-    right = draws.mean(axis=0)
-    for mistake, sentence in (
-        (images, "these are the images that were given: differentiate the loss."),
-        (draws[0], "this is the first draw alone: average over all keys."),
-        (draws[-1], "this is the last draw alone: average over all keys."),
-        (right * len(keys), "this is the sum over the draws: take their mean."),
-        (right / len(images), "it is divided by the number of images: each has its own gradient."),
-        (jnp.sign(draws).mean(axis=0), "the signs are averaged: a step may take the sign, later."),
-        (jnp.sign(right), "this is the sign: return the gradient itself."),
-        (-right, "the sign is turned: return the gradient of the loss."),
-    ):
-        expect(not np.allclose(found, mistake, rtol=1e-3, atol=1e-4), sentence)
-    sentence = f"the first entry is {found.flat[0]:.3f}, where {right.flat[0]:.3f} was expected."
-    expect(np.allclose(found, right, rtol=1e-3, atol=1e-3), sentence)
 
 
 def _pairs(only_gradient, only_other, both, n, rng):
