@@ -146,6 +146,23 @@ OWN_WHEN_IDLE = {
         ("claim-ramp", "losses[-30:].mean()", "losses[-30:].sum()"),
         ("claim-ramp", "[robustlib.accuracy(", "[1 - robustlib.accuracy("),
     ],
+    "07_gradient_masking": [
+        # FGSM follows the gradient of the network behind the rounding.
+        ("claim-looks-robust", "robustlib.fgsm(rounding", "robustlib.attacks.fgsm(standard"),
+        # The stand-in has other values, its attacks leave the box, and break what survives.
+        ("stand-in", "lax.stop_gradient(rounded(images) - images)", "0.1"),
+        ("claim-broken", "threat.contains(images, points)", "threat.contains(images, points + 1)"),
+        ("claim-broken", "surviving(rounding, p)", "1 - surviving(rounding, p)"),
+        # What the ratio of logits breaks counts as surviving.
+        (
+            "claim-saturation",
+            "surviving(loud, climbed()), surv",
+            "surviving(loud, climbed()), 1 - surv",
+        ),
+        # No gradient is zero, and Square alone breaks every image.
+        ("claim-surfaces", "abs(slope[chosen]).sum()", "abs(slope[chosen]).sum() + 1"),
+        ("paired", "(by_square & ~auto).sum()", "len(many)"),
+    ],
 }
 OWN_AT_ZERO = {
     "01_standard_training": [
@@ -160,6 +177,15 @@ OWN_AT_ZERO = {
             '(models["FGSM-mixed 0.1"](few.images).argmax(1) + 1) % 10',
         ),
         ("claim-ramp", "(z > 0)", "(z > 1e9)"),
+    ],
+    "07_gradient_masking": [
+        # Every gradient is zero.
+        ("claim-surfaces", "abs(slope[chosen]).sum()", "0 * abs(slope[chosen]).sum()"),
+        # Three images count as hidden, so that there is something to climb.
+        ("no-slope", "hidden = np.flatnonzero(by_square & ~auto)", "hidden = np.arange(3)"),
+        ("climb-table", "np.flatnonzero(auto & by_square)", "hidden"),
+        # The network that is written out has other logits.
+        ("claim-road", "lent(x[:100])", "2 * lent(x[:100])"),
     ],
 }
 SABOTAGES = ((idle, OWN_WHEN_IDLE), (zero, OWN_AT_ZERO))
