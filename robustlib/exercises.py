@@ -15,6 +15,11 @@ from robustlib.exercises_evaluation import (
     check_dlr,
     check_robust_share,
 )
+from robustlib.exercises_masking import (
+    check_masked_models,
+    check_random_step,
+    check_straight_through,
+)
 from robustlib.exercises_museum import (
     check_kept_attempt,
     check_pull_back,
@@ -56,6 +61,7 @@ __all__ = [
     "check_kept_attempt",
     "check_l1_projection",
     "check_margin_after_repainting",
+    "check_masked_models",
     "check_mixed_gradients",
     "check_mixed_training",
     "check_normalised_units",
@@ -63,12 +69,14 @@ __all__ = [
     "check_pgd_l2",
     "check_projection",
     "check_pull_back",
+    "check_random_step",
     "check_robust_gradient",
     "check_robust_share",
     "check_smallest_epsilon",
     "check_stable_cross_entropy",
     "check_step_in_pixels",
     "check_step_of_epsilon",
+    "check_straight_through",
     "check_success_matrix",
     "check_survivors",
     "check_targeted_fgsm",

@@ -172,6 +172,23 @@ OWN_WHEN_IDLE = {
         ("claim-promised", 'by_square["PGD"]', "np.arange(5), images[:5]"),
         ("claim-targets", "away.sum() / others.sum()", "away.sum() / 200"),
     ],
+    "07_gradient_masking": [
+        # FGSM follows the gradient of the network behind the rounding.
+        ("claim-looks-robust", "robustlib.fgsm(rounding", "robustlib.attacks.fgsm(standard"),
+        # The stand-in has other values, its attacks leave the box, and break what survives.
+        ("stand-in", "lax.stop_gradient(rounded(images) - images)", "0.1"),
+        ("claim-broken", "threat.contains(images, points)", "threat.contains(images, points + 1)"),
+        ("claim-broken", "surviving(rounding, p)", "1 - surviving(rounding, p)"),
+        # What the ratio of logits breaks counts as surviving.
+        (
+            "claim-saturation",
+            "surviving(loud, climbed()), surv",
+            "surviving(loud, climbed()), 1 - surv",
+        ),
+        # No gradient is zero, and Square alone breaks every image.
+        ("claim-surfaces", "abs(slope[chosen]).sum()", "abs(slope[chosen]).sum() + 1"),
+        ("paired", "(by_square & ~auto).sum()", "len(many)"),
+    ],
 }
 OWN_AT_ZERO = {
     "01_standard_training": [
@@ -191,6 +208,15 @@ OWN_AT_ZERO = {
         # The step in l-1 has no length, and no target is ever reached.
         ("claim-sparse", "g[:20], 20.0)).reshape", "g[:20], 0.0)).reshape"),
         ("claim-targets", "hits & others", "hits & False"),
+    ],
+    "07_gradient_masking": [
+        # Every gradient is zero.
+        ("claim-surfaces", "abs(slope[chosen]).sum()", "0 * abs(slope[chosen]).sum()"),
+        # Three images count as hidden, so that there is something to climb.
+        ("no-slope", "hidden = np.flatnonzero(by_square & ~auto)", "hidden = np.arange(3)"),
+        ("climb-table", "np.flatnonzero(auto & by_square)", "hidden"),
+        # The network that is written out has other logits.
+        ("claim-road", "lent(x[:100])", "2 * lent(x[:100])"),
     ],
 }
 SABOTAGES = ((idle, OWN_WHEN_IDLE), (zero, OWN_AT_ZERO))
