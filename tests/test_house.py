@@ -48,9 +48,9 @@ ARROWS = {
     "verdicts": "",
     "exercises_basics": "verdicts losses",
     "exercises_training": "verdicts checks losses logits threat attacks training fitting models",
-    "exercises_evaluation": "verdicts checks losses logits threat attacks auto_pgd",
-    "exercises_masking": "verdicts checks losses logits threat attacks",
-    "exercises_threats": "verdicts checks losses logits threat attacks",
+    "exercises_evaluation": "verdicts losses",
+    "exercises_masking": "verdicts losses report",
+    "exercises_threats": "verdicts",
     "exercises_museum": "verdicts",
     "exercises_museum_evaluation": "verdicts",
     "exercises": "exercises_basics exercises_training exercises_evaluation exercises_masking "
