@@ -55,7 +55,7 @@ env: .venv/complete  ## make .venv (PYTHON=/path/to/python3.12 to choose the Pyt
 	@touch $@
 
 book: .venv/complete  ## execute the chapters on MNIST and build _build/html/index.html
-	@echo "[book] Executing every chapter and building the pages: about 5 minutes the first time."
+	@echo "[book] Executing every chapter and building the pages: about 10 minutes the first time."
 	@ROBUSTLIB_DATASET=$(DATASET) .venv/bin/jupyter-book build . --all -W -n --keep-going
 	@$(PY) tools/check_pages.py
 	@echo "[book] Done: open _build/html/index.html, or type make serve."
@@ -66,13 +66,13 @@ serve:  ## show the built book at a local address (PORT=8000 to choose the port)
 	@$(PY) -u -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 test: lint  ## lint, unit tests, every chapter on mnist_small
-	@echo "[test] Unit tests: about 7 minutes."
+	@echo "[test] Unit tests: about 20 minutes."
 	@$(PY) -m pytest
-	@echo "[test] Every chapter on mnist_small: about 3 minutes."
+	@echo "[test] Every chapter on mnist_small: about 5 minutes."
 	@ROBUSTLIB_DATASET=mnist_small $(PY) $(NBVAL)
 
 test-mnist: .venv/complete  ## every chapter on the whole of MNIST
-	@echo "[test-mnist] Every chapter on mnist: about 6 minutes."
+	@echo "[test-mnist] Every chapter on mnist: about 12 minutes."
 	@ROBUSTLIB_DATASET=mnist $(PY) $(NBVAL)
 
 # JAX_PLATFORMS=cuda makes JAX itself refuse anything but the GPU. An interpreter that is given is
