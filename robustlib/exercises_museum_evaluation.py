@@ -40,11 +40,11 @@ def check_survivors(answer, rng):
 @checker(right="an image counts while no attack has broken it.")
 def check_worst_case(answer, rng):
     """Check the robust accuracy, of correct, bool [N], and functions from indices to broken."""
-    numbers = [0, 0]
+    numbers, n = [0, 0], rng.integers(1000, 5000)  # so that no two calls have one answer
     while not _apart(*numbers):
-        correct = rng.random(200) < 0.9
-        broken = rng.random((4, 200)) < rng.uniform(0.1, 0.4, (4, 1))
-        left, fallen = correct & ~broken, broken.any(axis=0)  # [4, 200], [200]
+        correct = rng.random(n) < 0.9
+        broken = rng.random((4, n)) < rng.uniform(0.1, 0.4, (4, 1))
+        left, fallen = correct & ~broken, broken.any(axis=0)  # [4, n], [n]
         each, right = left.mean(axis=1), (correct & ~fallen).mean()
         numbers = [right, each.mean(), each.min(), each[-1], left.any(axis=0).mean()]
         numbers += [1 - fallen.mean(), right / correct.mean(), correct.mean() - right]
