@@ -33,8 +33,10 @@ def check_l1_projection(answer, rng):
     """Check the projection of changes [N, D] on the l-1 ball of radius epsilon, without a box."""
     epsilon, delta = float(rng.uniform(1, 2)), rng.normal(size=(8, 12)) ** 3
     sizes = np.abs(delta).sum(axis=1, keepdims=True)
-    share = np.where(np.arange(8)[:, None] < 3, rng.uniform(0.4, 0.9, (8, 1)), rng.uniform(2, 4))
-    delta *= share * epsilon / sizes  # three of them inside
+    share = np.where(np.arange(8)[:, None] < 3, rng.uniform(0.4, 0.9, (8, 1)), rng.uniform(3.5, 5))
+    delta *= (
+        share * epsilon / sizes
+    )  # three of them inside, five outside in l-2 too: sqrt(12) < 3.5
     found = _not_constant(array_of(call(answer, delta, epsilon), delta.shape), "entry")
     outside = np.arange(8)[:, None] >= 3
     right = _soft(delta, _threshold(delta, epsilon))
