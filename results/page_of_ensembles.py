@@ -17,7 +17,7 @@ def markdown(stored: dict) -> str:
         f"{out_of_date(stored, content_hash())}{table}\n\n"
         f"From left to right, what is still classified correctly of {n:,} test images after each "
         "attack and those before it; the interval is Wilson's, of the last one. Each is an upper "
-        f"bound. {_difference(stored)} Passes and queries are counted an image, over all images. "
+        f"bound. {_difference(stored)} Passes and queries are sums over all images. "
         f"{where_from(stored, 'ensembles.json')}\n\n{_flags(stored)}\n"
     )
 

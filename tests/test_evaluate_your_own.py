@@ -23,12 +23,13 @@ def test_the_page_runs_and_its_reports_say_what_it_says():
                 shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), namespace))
             else:
                 exec(cell, namespace)
-    first, forgotten, in_nnx, two_classes, sentence = shown
+    first, forgotten, in_nnx, normalised, two_classes, sentence = shown
     assert first.clean_accuracy > 0.85 and first.ensemble == "quick"
     (flag,) = first.flags
     assert "No undefended model" in flag
     assert any("depend on the batch" in flag for flag in forgotten.flags)
-    assert len(in_nnx.flags) == 1
+    assert len(in_nnx.flags) == len(normalised.flags) == 1
+    assert normalised.clean_correct != in_nnx.clean_correct  # it sees other numbers
     assert [attack.name for attack in two_classes.attacks] == ["APGD-CE", "Square"]
     assert any("needs more than the 2 classes" in flag for flag in two_classes.flags)
     assert "withstand the `quick` ensemble" in sentence.data and "upper bound" in sentence.data
