@@ -29,7 +29,7 @@ class Sizes:
 
     rounds: int = 15
     steps: tuple = ((128, 20), (512, 8))  # batch size, training steps a sample
-    pgd: tuple = (128, 1000)  # batch sizes
+    pgd: tuple = (128, 1000)  # batch sizes, of Auto-PGD too
 
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "torchattacks", "foolbox")
@@ -56,7 +56,9 @@ def main() -> None:
         inputs = Path(folder, "inputs.npz")
         workers = start_workers(stack, inputs, state, test, data.epsilon)
         results["steps"] = steps(data, workers, sizes)
-        results["pgd"] = attacks(state, test, data.epsilon, workers, sizes)
+        for attack, libraries in report.TIMED.items():
+            results[attack] = speeds(attack, libraries, state, test, data.epsilon, workers, sizes)
+        results["standing"] = standing(state, test, data.epsilon, workers["PyTorch"])
         say("convolutions")
         sample = test.spread(sizes.pgd[0])
         timings = jax_side.convolutions(state.params, sample, GRADIENTS_A_SAMPLE)
@@ -116,25 +118,37 @@ def steps(data, workers, sizes: Sizes) -> dict:
     return results
 
 
-def attacks(state, test, epsilon: float, workers, sizes: Sizes) -> dict:
-    """Return the image-gradients a second of PGD-40, and how many images each leaves correct."""
+def speeds(attack, libraries, state, test, epsilon: float, workers, sizes: Sizes) -> dict:
+    """Return the image-gradients a second of an attack, for each batch size and contestant."""
     results = {}
     for batch_size in sizes.pgd:
-        say(f"PGD-40, batch {batch_size}")
-        attack = jax_side.pgd_40(state, test, epsilon, batch_size)
-        timings = {"robustlib": lambda attack=attack: jax_side.seconds(attack)}
+        say(f"{attack}, batch {batch_size}")
+        run = jax_side.attacking(attack, state, test, epsilon, batch_size)
+        timings = {"robustlib": lambda run=run: jax_side.seconds(run)}
         for name, worker in workers.items():
-            for library in report.LIBRARIES:
-                request = {"attack": library, "batch_size": batch_size}
-                timings[f"{name}: {library}"] = worker.asking("pgd", **request)
+            for library in libraries:
+                request = {"attack": attack, "library": library, "batch_size": batch_size}
+                timings[f"{name}: {library}"] = worker.asking("attack_seconds", **request)
         medians = interleave(timings, sizes.rounds)
-        results[str(batch_size)] = {k: 40 * batch_size / v for k, v in medians.items()}
-    right = np.asarray(logits_fn(state)(attack())).argmax(1) == test.labels
-    asked = {
-        library: workers["PyTorch"].ask("still_correct", attack=library, batch_size=len(test))
-        for library in report.LIBRARIES
+        gradients = report.STEPS[attack] * batch_size
+        results[str(batch_size)] = {k: gradients / v for k, v in medians.items()}
+    return results
+
+
+def standing(state, test, epsilon: float, worker: Worker) -> dict:
+    """Return, for each attack and library, which images are classified correctly after it."""
+    model, results = logits_fn(state), {}
+    for attack, libraries in report.COUNTED.items():
+        say(f"what {attack} leaves standing")
+        points = jax_side.attacking(attack, state, test, epsilon, len(test))()
+        results[attack] = {"robustlib": (np.asarray(model(points)).argmax(1) == test.labels)}
+        for library in libraries:
+            asked = worker.ask("still_correct", attack=attack, library=library)
+            results[attack][library] = np.array(asked)
+    return {
+        attack: {library: "".join(map(str, map(int, kept))) for library, kept in rows.items()}
+        for attack, rows in results.items()
     }
-    return results | {"still correct": {"robustlib": int(right.sum())} | asked}
 
 
 if __name__ == "__main__":

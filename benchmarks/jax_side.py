@@ -12,9 +12,13 @@ from robustlib import (
     Linf,
     SmallCNN,
     adversarial_train_step,
+    apgd,
+    apgd_targeted,
     create_state,
+    fgsm,
     logits_fn,
     pgd,
+    square,
     standard_train_step,
 )
 from robustlib.attacks import image_gradient
@@ -76,17 +80,25 @@ def train_steps(split, epsilon: float, batch_size: int, steps: int) -> dict:
     }
 
 
-def pgd_40(state, split, epsilon: float, batch_size: int):
-    """Return PGD-40 on the first images of a split, as a function without arguments."""
+# As in `torch_side`.
+ATTACKS = {
+    "FGSM": fgsm,
+    "PGD": partial(pgd, steps=40, step_size=0.01),
+    "Auto-PGD": partial(apgd, steps=100),
+    "targeted Auto-PGD": partial(apgd_targeted, steps=100, targets=9),
+    "Square": partial(square, queries=5000),
+}
+
+
+def attacking(attack: str, state, split, epsilon: float, batch_size: int):
+    """Return an attack on the first images of a split, as a function without arguments."""
     return partial(
-        pgd,
+        ATTACKS[attack],
         logits_fn(state),
         jax.device_put(split.images[:batch_size]),
         jax.device_put(split.labels[:batch_size]),
         Linf(epsilon),
         jax.random.key(0),
-        steps=40,
-        step_size=0.01,
     )
 
 

@@ -4,13 +4,27 @@ import json
 import re
 import textwrap
 
+import numpy as np
+
 from results.about import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results.json"
 README = ROOT / "README.md"
 INSTALLED, TUNED = "PyTorch", "PyTorch, malloc tuned"
 KINDS = ("standard", "fused", "textbook")
-LIBRARIES = ("by hand", "torchattacks", "Foolbox", "ART")
+TIMED = {
+    "PGD": ("by hand", "torchattacks", "Foolbox", "ART"),
+    "Auto-PGD": ("torchattacks", "ART"),
+}
+STEPS = {"PGD": 40, "Auto-PGD": 100}
+COUNTED = {
+    "FGSM": ("torchattacks", "Foolbox"),
+    **TIMED,
+    "targeted Auto-PGD": ("torchattacks",),
+    "Square": ("torchattacks",),
+}
+# What the standard ensemble consists of, and who else has all of it.
+ENSEMBLE, ENSEMBLE_LIBRARY = ("Auto-PGD", "targeted Auto-PGD", "Square"), "torchattacks"
 
 
 def keep(results: dict) -> None:
@@ -51,9 +65,15 @@ Milliseconds a training step (Adam, epsilon 0.3), and in brackets the ratio to t
 the same row. The textbook's mixed step takes three passes, the fused one two.
 
 {_steps(results["steps"])}
-PGD with 40 steps of 0.01 at epsilon 0.3: image-gradients a second.
+Image-gradients a second of PGD with 40 steps of 0.01 at epsilon 0.3.
 
-{_pgd(results["pgd"], results["images"])}
+{_speeds("PGD", results["PGD"])}
+Image-gradients a second of Auto-PGD with 100 steps, the loss cross-entropy. Foolbox has none.
+
+{_speeds("Auto-PGD", results["Auto-PGD"])}
+What the attacks leave of {results["images"]:,} images.
+
+{_agreement(results["standing"])}
 Training the recipe "PGD long", compilation included: {training}.
 
 Milliseconds an image gradient of the small CNN at batch 128, with robustlib's convolution and with
@@ -63,7 +83,7 @@ Flax's own.
 
 
 def _goals(results):
-    steps, pgd = results["steps"], results["pgd"]
+    steps = results["steps"]
     rows = []
     for batch in steps:
         ratio = steps[batch]["fused, a step per call"] / steps[batch]["standard, a step per call"]
@@ -74,12 +94,19 @@ def _goals(results):
         speed = steps[batch][f"{INSTALLED}: textbook"] / steps[batch]["fused, in a scan"]
         what = f"mixed step in a scan, speed beside PyTorch's textbook step, batch {batch}"
         rows.append((what, f"at least {goal}", f"{speed:.2f}"))
-    for batch in _batches(pgd):
-        for side in (INSTALLED, TUNED):
-            others = [pgd[batch].get(f"{side}: {library}") for library in LIBRARIES[:3]]
-            if None not in others:
-                what = f"PGD-40, speed beside the fastest of three with {side}, batch {batch}"
-                rows.append((what, "at least 1.5", f"{pgd[batch]['robustlib'] / max(others):.2f}"))
+    for attack in TIMED:
+        for batch, rates in results[attack].items():
+            for side in (INSTALLED, TUNED):
+                others = [rate for name, rate in rates.items() if name.startswith(f"{side}: ")]
+                if others:
+                    what = f"{attack}, speed beside the fastest with {side}, batch {batch}"
+                    ratio = rates["robustlib"] / max(others)
+                    rows.append((what, "at least 1.5", f"{ratio:.2f}"))
+    ours, theirs = (
+        _ensemble(results["standing"], who).mean() for who in ("robustlib", ENSEMBLE_LIBRARY)
+    )
+    what = f"standard ensemble, points above {ENSEMBLE_LIBRARY}"
+    rows.append((what, "at most 0.3", f"{100 * (ours - theirs):.1f}"))
     return _markdown(("", "goal", "measured"), rows)
 
 
@@ -100,25 +127,54 @@ def _steps(steps):
     return _markdown(("batch", "", *KINDS), rows)
 
 
-def _pgd(pgd, images):
-    batches = _batches(pgd)
+def _speeds(attack, speeds):
+    names = ["robustlib"]
+    for side in (INSTALLED, TUNED):
+        names += [f"{side}: {library}" for library in TIMED[attack]]
+    rows = [
+        (name, *(f"{rates[name]:,.0f}" for rates in speeds.values()))
+        for name in names
+        if all(name in rates for rates in speeds.values())
+    ]
+    return _markdown(("", *(f"batch {batch}" for batch in speeds)), rows)
 
-    def row(name, library):
-        rates = [pgd[batch].get(name) for batch in batches]
-        cells = ["" if rate is None else f"{rate:,.0f}" for rate in rates]
-        counted = not name.startswith(TUNED)  # malloc changes no number
-        return (name, *cells, str(pgd["still correct"][library]) if counted else "")
 
-    sides = [side for side in (INSTALLED, TUNED) if f"{side}: by hand" in pgd[batches[0]]]
-    rows = [row("robustlib", "robustlib")]
-    rows += [row(f"{side}: {library}", library) for side in sides for library in LIBRARIES]
-    return _markdown(
-        ("", *(f"batch {batch}" for batch in batches), f"still correct, of {images:,}"), rows
+def agreement() -> str:
+    """Return in Markdown what robustlib and others leave of the same images, for the book."""
+    every = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return "\n\n".join(
+        f"{_agreement(results['standing'])}\n"
+        f"Measured by `{results['command']}` on {results['machine']}, {results['date']}, commit "
+        f"{results['commit']}; kept in `benchmarks/results.json`."
+        for results in every.values()
     )
 
 
-def _batches(pgd):
-    return [key for key in pgd if key != "still correct"]
+def _agreement(standing):
+    rows = [
+        _compared(attack, library, _kept(standing[attack]["robustlib"]), _kept(kept))
+        for attack, by in standing.items()
+        for library, kept in by.items()
+        if library != "robustlib"
+    ]
+    both = [_ensemble(standing, who) for who in ("robustlib", ENSEMBLE_LIBRARY)]
+    rows.append(_compared("the three together", ENSEMBLE_LIBRARY, *both))
+    header = ("attack", "library", "robustlib leaves", "it leaves", "only robustlib broke")
+    return _markdown((*header, "only it broke"), rows)
+
+
+def _compared(attack, library, ours, theirs):
+    only = (~ours & theirs).sum(), (ours & ~theirs).sum()
+    return (attack, library, *map(str, (ours.sum(), theirs.sum(), *only)))
+
+
+def _ensemble(standing, library):
+    """Return bool [N], whom none of the ensemble's attacks broke."""
+    return np.all([_kept(standing[attack][library]) for attack in ENSEMBLE], axis=0)
+
+
+def _kept(digits):
+    return np.array([digit == "1" for digit in digits])
 
 
 def _convolution(times):

@@ -11,7 +11,7 @@ import foolbox
 import numpy as np
 import torch
 import torchattacks
-from art.attacks.evasion import ProjectedGradientDescentPyTorch
+from art.attacks.evasion import AutoProjectedGradientDescent, ProjectedGradientDescentPyTorch
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -21,6 +21,7 @@ from benchmarks.timing import serve
 INPUTS = np.load(sys.argv[1])
 DEVICE = torch.device(sys.argv[2])
 EPSILON, STEP_SIZE, STEPS = (float(INPUTS["epsilon"]), 0.01, 40)
+AUTO_STEPS, TARGETS, QUERIES = 100, 9, 5000  # of the standard ensemble
 
 images = torch.tensor(INPUTS["images"].transpose(0, 3, 1, 2), device=DEVICE).contiguous()
 labels = torch.tensor(INPUTS["labels"], device=DEVICE).long()
@@ -124,16 +125,8 @@ def by_foolbox(images, labels):
 
 
 def by_art(images, labels):
-    target = PyTorchClassifier(
-        model,
-        nn.CrossEntropyLoss(),
-        input_shape=(1, 28, 28),
-        nb_classes=10,
-        clip_values=(0, 1),
-        device_type="cpu" if DEVICE.type == "cpu" else "gpu",
-    )
     attack = ProjectedGradientDescentPyTorch(
-        target,
+        art_target(),
         eps=EPSILON,
         eps_step=STEP_SIZE,
         max_iter=STEPS,
@@ -144,19 +137,66 @@ def by_art(images, labels):
     return torch.tensor(attack.generate(images.cpu().numpy(), labels.cpu().numpy()), device=DEVICE)
 
 
-ATTACK = {"by hand": by_hand, "torchattacks": by_torchattacks, "Foolbox": by_foolbox, "ART": by_art}
+def art_target():
+    return PyTorchClassifier(
+        model,
+        nn.CrossEntropyLoss(),
+        input_shape=(1, 28, 28),
+        nb_classes=10,
+        clip_values=(0, 1),
+        device_type="cpu" if DEVICE.type == "cpu" else "gpu",
+    )
 
 
-def pgd(attack: str, batch_size: int) -> float:
-    """Return the seconds that PGD-40 on the first images takes."""
-    return seconds(lambda: ATTACK[attack](images[:batch_size], labels[:batch_size]))
+def auto_by_art(images, labels):
+    attack = AutoProjectedGradientDescent(
+        art_target(),
+        eps=EPSILON,
+        eps_step=2 * EPSILON,
+        max_iter=AUTO_STEPS,
+        nb_random_init=1,
+        batch_size=len(images),
+        loss_type="cross_entropy",
+        verbose=False,
+    )
+    return torch.tensor(attack.generate(images.cpu().numpy(), labels.cpu().numpy()), device=DEVICE)
 
 
-def still_correct(attack: str, batch_size: int) -> int:
-    """Return how many of the first images the model classifies correctly after the attack."""
-    points = ATTACK[attack](images[:batch_size], labels[:batch_size])
+def fgsm_by_foolbox(images, labels):
+    target = foolbox.PyTorchModel(model, bounds=(0, 1), device=DEVICE)
+    return foolbox.attacks.LinfFastGradientAttack()(target, images, labels, epsilons=EPSILON)[1]
+
+
+def of_torchattacks(attack, **how):
+    return lambda images, labels: attack(model, eps=EPSILON, **how)(images, labels)
+
+
+PGD = {"by hand": by_hand, "torchattacks": by_torchattacks, "Foolbox": by_foolbox, "ART": by_art}
+AUTO_PGD = {
+    "torchattacks": of_torchattacks(torchattacks.APGD, steps=AUTO_STEPS),
+    "ART": auto_by_art,
+}
+ATTACKS = {
+    "FGSM": {"torchattacks": of_torchattacks(torchattacks.FGSM), "Foolbox": fgsm_by_foolbox},
+    "PGD": PGD,
+    "Auto-PGD": AUTO_PGD,
+    "targeted Auto-PGD": {
+        "torchattacks": of_torchattacks(torchattacks.APGDT, steps=AUTO_STEPS, n_classes=TARGETS + 1)
+    },
+    "Square": {"torchattacks": of_torchattacks(torchattacks.Square, n_queries=QUERIES)},
+}
+
+
+def attack_seconds(attack: str, library: str, batch_size: int) -> float:
+    """Return the seconds that an attack on the first images takes."""
+    return seconds(lambda: ATTACKS[attack][library](images[:batch_size], labels[:batch_size]))
+
+
+def still_correct(attack: str, library: str) -> list[bool]:
+    """Return, for each image, whether the model classifies it correctly after the attack."""
+    points = ATTACKS[attack][library](images, labels)
     with torch.no_grad():
-        return int((model(points).argmax(1) == labels[:batch_size]).sum())
+        return (model(points).argmax(1) == labels).tolist()
 
 
 def seconds(work) -> float:
@@ -171,4 +211,11 @@ if __name__ == "__main__":
     model, trained = network().eval(), network()
     model.requires_grad_(False)  # an attack needs no gradient for the weights
     optimizer = torch.optim.Adam(trained.parameters(), lr=1e-3)
-    serve({"logits": logits, "train": train, "pgd": pgd, "still_correct": still_correct})
+    serve(
+        {
+            "logits": logits,
+            "train": train,
+            "attack_seconds": attack_seconds,
+            "still_correct": still_correct,
+        }
+    )

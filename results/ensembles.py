@@ -25,7 +25,7 @@ from robustlib import (
 )
 from robustlib.recipes import code_hash
 
-DATASET, EXAMPLES = "mnist", 1000
+DATASET, EXAMPLES = "mnist", 10_000
 THREATS = {"l-inf": Linf(0.3), "l-2": L2(2.0)}
 # Under each threat model the undefended network comes first: it is the baseline of the others.
 RUNS = (
@@ -61,7 +61,7 @@ def compute(examples: int = EXAMPLES, runs=RUNS) -> dict:
     """Return what the ensembles left, and what has to stand beside it.
 
     Args:
-        examples: test images, evenly spread.
+        examples: test images, evenly spread; 10,000 are all.
         runs: (threat model, recipe, ensemble).
     """
     made_by = about("make results", PACKAGES) | {"hash": content_hash()}

@@ -158,7 +158,8 @@ def evaluate_robustness(
     flags += sanity.flag_baseline(report, baseline)
     comparable = sanity.is_comparable(report, baseline)
     undefended = baseline.robust_accuracy if comparable else None
-    return dataclasses.replace(report, baseline=undefended, flags=tuple(flags))
+    seconds = time.perf_counter() - start
+    return dataclasses.replace(report, baseline=undefended, flags=tuple(flags), seconds=seconds)
 
 
 def _one_by_one(chosen, problem, clean, key) -> Outcome:

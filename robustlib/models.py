@@ -35,16 +35,19 @@ class MLP(nn.Module):
 class SmallCNN(nn.Module):
     """The small network of Wong, Rice and Kolter (2020), "Fast is better than free", for MNIST.
 
-    Two convolutions (16 and 32 channels, 4x4, stride 2, padding 1) and two dense layers (100, K),
-    with ReLU between them.
+    Two convolutions (4x4, stride 2, padding 1) and two dense layers, with ReLU between them.
 
     Attributes:
         classes: the number of outputs, K.
+        channels: of the two convolutions; the paper's are 16 and 32.
+        hidden: the width of the first dense layer; the paper's is 100.
         fast: use the convolution of `robustlib.convolution` in place of Flax's own; both have the
             same parameters and the same values. Left out: on a CPU, where it pays.
     """
 
     classes: int = 10
+    channels: tuple[int, int] = (16, 32)
+    hidden: int = 100
     fast: bool | None = None
 
     @nn.compact
@@ -52,7 +55,7 @@ class SmallCNN(nn.Module):
         """Map images [N, H, W, C] in [0, 1] to logits [N, K]."""
         fast = jax.default_backend() == "cpu" if self.fast is None else self.fast
         x = images
-        for channels in (16, 32):
+        for channels in self.channels:
             conv = nn.Conv(
                 channels,
                 kernel_size=(4, 4),
@@ -62,5 +65,5 @@ class SmallCNN(nn.Module):
             )
             x = nn.relu(conv(x))
         x = x.reshape(x.shape[0], -1)
-        x = nn.relu(nn.Dense(100)(x))
+        x = nn.relu(nn.Dense(self.hidden)(x))
         return nn.Dense(self.classes)(x)

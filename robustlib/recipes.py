@@ -40,6 +40,7 @@ class Recipe:
             to a fiftieth.
         b2: how long Adam remembers squared gradients; the shorter the training, the less it should.
         seed: of the initial parameters, the order of the images and the attacks.
+        channels, hidden: the network's widths, as `SmallCNN` has them.
     """
 
     name: str
@@ -50,17 +51,20 @@ class Recipe:
     learning_rate: float
     b2: float = 0.999
     seed: int = 0
+    channels: tuple[int, int] = (16, 32)
+    hidden: int = 100
 
 
-def _family(dataset, plain, pgd, pgd_long, pgd_l2):
+def _family(dataset, plain, tiny_plain, pgd, pgd_long, pgd_l2):
     """Return the recipes of one data set.
 
-    `plain` is (epochs, batch size, learning rate); the other three begin with the attack's steps,
-    and may end with b2.
+    The plain ones are (epochs, batch size, learning rate); the others begin with the attack's
+    steps, and may end with b2.
     """
+    tiny = {"channels": (8, 16), "hidden": 24}  # 21,290 parameters, for a browser
 
-    def min_max(name, threat, steps, *schedule):
-        return Recipe(name, dataset, MinMax(threat, steps, ramp=0.3), *schedule)
+    def min_max(name, threat, steps, *schedule, **widths):
+        return Recipe(name, dataset, MinMax(threat, steps, ramp=0.3), *schedule, **widths)
 
     return [
         Recipe("standard", dataset, Standard(), *plain),
@@ -69,17 +73,28 @@ def _family(dataset, plain, pgd, pgd_long, pgd_l2):
         min_max("PGD", Linf(0.3), *pgd),
         min_max("PGD long", Linf(0.3), *pgd_long),
         min_max("PGD l-2", L2(2.0), *pgd_l2),
+        Recipe("tiny standard", dataset, Standard(), *tiny_plain, **tiny),
+        Recipe("tiny FGSM-mixed 0.3", dataset, Mixed(0.3), *tiny_plain, **tiny),
+        min_max("tiny PGD", Linf(0.3), *pgd, **tiny),
     ]
 
 
 # Chosen on validation images; in l-2 the schedule is that of l-inf. The long ones are for the
-# headline, the short ones for the chapters.
+# headline, the short ones for the chapters, the tiny ones for the playground.
 RECIPES = {
     (recipe.name, recipe.dataset): recipe
     for recipe in (
-        *_family("mnist", (3, 128, 1e-3), (5, 3, 64, 4e-3), (8, 8, 64, 6e-3), (3, 3, 64, 4e-3)),
+        *_family(
+            "mnist",
+            (3, 128, 1e-3),
+            (5, 128, 2e-3),
+            (5, 3, 64, 4e-3),
+            (8, 8, 64, 6e-3),
+            (3, 3, 64, 4e-3),
+        ),
         *_family(
             "mnist_small",
+            (10, 32, 2e-3),
             (10, 32, 2e-3),
             (3, 6, 32, 6e-3),
             (5, 9, 64, 8e-3, 0.99),
@@ -118,8 +133,9 @@ def fit_or_load(recipe: Recipe, *, progress: bool = True) -> FitResult:
 
     The cache is the folder `$ROBUSTLIB_CACHE`, or `~/.cache/robustlib`. A file is found by recipe,
     data, library code, versions and kind of device, so what it holds is what training would give.
-    It holds plain arrays and a checksum; a damaged one is named and trained again. The optimiser's
-    state is not kept: a loaded model starts any further training afresh.
+    It holds plain arrays, its own name and a checksum; one that is damaged, or was put in another's
+    place, is named and trained again. The optimiser's state is not kept: a loaded model starts any
+    further training afresh.
 
     Args:
         recipe: from `recipe(...)`, or your own.
@@ -154,7 +170,7 @@ def fit_or_load(recipe: Recipe, *, progress: bool = True) -> FitResult:
     return result
 
 
-# One model a number of classes, one optimiser a schedule: jitted functions are keyed by them.
+# One model an architecture, one optimiser a schedule: jitted functions are keyed by them.
 _model = cache(SmallCNN)
 
 
@@ -169,7 +185,7 @@ def _optimizer(learning_rate: float, b2: float, steps: int) -> optax.GradientTra
 def _initial_state(recipe, data):
     steps = recipe.epochs * (len(data.train) // recipe.batch_size)
     return create_state(
-        _model(len(data.class_names)),
+        _model(len(data.class_names), recipe.channels, recipe.hidden),
         jax.random.fold_in(jax.random.key(recipe.seed), 0),
         data.train.images,
         _optimizer(recipe.learning_rate, recipe.b2, steps),
@@ -219,6 +235,7 @@ def _save(path: Path, result: FitResult) -> None:
     arrays = flatten_dict(jax.device_get(result.state.params), sep="/")
     arrays["losses"], arrays["accuracies"] = result.losses, result.accuracies
     about = {"seconds": result.seconds, "gradient_passes": result.gradient_passes}
+    about["name"] = path.stem
     buffer = io.BytesIO()
     np.savez(buffer, about=np.array(json.dumps(about)), **arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -235,6 +252,8 @@ def _load(path: Path, state) -> FitResult:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         arrays = dict(arrays)
     about = json.loads(str(arrays.pop("about")))
+    if (name := about.pop("name")) != path.stem:
+        raise ValueError(f"it holds {name}")
     about |= {name: arrays.pop(name) for name in ("losses", "accuracies")}
     expected = flatten_dict(state.params, sep="/")
     if {name: array.shape for name, array in arrays.items()} != {

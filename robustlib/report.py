@@ -75,7 +75,7 @@ class RobustnessReport:
         clean_correct: images classified correctly.
         robust_correct: images classified correctly that no attack and no restart broke.
         attacks: what each attack did.
-        seconds: wall-clock time in all.
+        seconds: wall-clock time in all, the search for flags included.
         baseline: robust accuracy of an undefended model under the same attacks, if given.
         flags: sentences on what makes the number doubtful; none is good.
         ensemble: the name of the set of attacks; None if they were chosen one by one.

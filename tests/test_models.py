@@ -30,6 +30,12 @@ def test_the_small_cnn_has_the_layers_of_the_paper():
     }
 
 
+def test_the_small_cnn_has_the_widths_it_is_given():
+    model = SmallCNN(classes=3, channels=(4, 6), hidden=5)
+    params = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 28, 28, 1)))["params"]
+    assert [layer["kernel"].shape[-1] for layer in params.values()] == [4, 6, 5, 3]
+
+
 def test_the_mlp_has_the_widths_it_is_given():
     params = jax.eval_shape(
         MLP(classes=3, hidden=(8, 5)).init, jax.random.key(0), np.zeros((1, 4, 4, 1))

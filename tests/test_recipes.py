@@ -148,6 +148,19 @@ def test_a_damaged_file_is_named_and_trained_again(damage, kept, trainings, caps
     assert len(trainings) == 2 and capsys.readouterr().out == ""
 
 
+def test_a_file_in_the_place_of_another_is_refused(kept, trainings, capsys):
+    load(dataclasses.replace(TINY, seed=1))
+    other = kept()
+    content = other.read_bytes()
+    other.unlink()
+    first = load()
+    kept().write_bytes(content)
+    again = load()
+    same(again, first)
+    assert len(trainings) == 3
+    assert f"it holds {other.stem}" in capsys.readouterr().out
+
+
 def test_weights_of_another_shape_are_refused(kept, trainings, capsys):
     load()
     with np.load(io.BytesIO(kept().read_bytes()[32:])) as arrays:
@@ -170,6 +183,8 @@ def test_the_key_is_all_that_the_weights_depend_on(dataset, monkeypatch):
         ("batch_size", 16),
         ("learning_rate", 2e-3),
         ("seed", 1),
+        ("channels", (8, 16)),
+        ("hidden", 24),
     ):
         keys[field] = key(dataclasses.replace(TINY, **{field: value}))
     images = dataset.train.images.copy()
