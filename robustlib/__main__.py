@@ -50,6 +50,8 @@ def _given(arguments):
     given = parser.parse_args(arguments)
     if given.recipe and given.data:
         parser.error("--data goes with a model of your own, --dataset with --recipe.")
+    if given.recipe and given.threat != "linf" and given.epsilon is None:
+        parser.error(f"--threat {given.threat} needs --epsilon: a data set's own is for linf.")
     if given.model and (given.data is None or given.epsilon is None):
         parser.error("a model of your own needs --data FILE.npz and --epsilon NUMBER.")
     return given
@@ -73,7 +75,11 @@ def _parser():
     command.add_argument("--data", metavar="FILE.npz", help="arrays `images` and `labels`")
     command.add_argument("--dataset", default="mnist", help="of the recipe (default: mnist)")
     command.add_argument("--threat", choices=THREATS, default="linf", help="(default: linf)")
-    command.add_argument("--epsilon", type=float, help="in pixel units, such as 0.03")
+    command.add_argument(
+        "--epsilon",
+        type=float,
+        help="in pixel units, such as 0.03; may be left out with --recipe in linf",
+    )
     command.add_argument("--attacks", default="standard", help="standard (default) or quick")
     command.add_argument("--examples", type=int, metavar="N", help="evenly spread; all if left out")
     command.add_argument("--seed", type=int, default=0, help="of the attacks (default: 0)")

@@ -205,14 +205,14 @@ def check_epsilon(epsilon: float, largest: float = 1.0, name: str = "l-inf") -> 
             "give it in pixel units, such as 0.1."
         )
     if epsilon > largest * (1 + 1e-6):
-        hint = (
-            " a budget of 8 grey levels out of 255 is written 8 / 255"
-            if name == "l-inf"
-            else " it is the length of the whole perturbation, the root of its summed squares"
-        )
+        hint = {
+            "l-inf": "a budget of 8 grey levels out of 255 is written 8 / 255",
+            "l-2": "it is the length of the whole perturbation, the root of its summed squares",
+            "l-1": "it is what the changes of all pixels may add up to",
+        }
         raise ValueError(
             f"epsilon must be at most {largest:.4g} for {name}, the whole pixel box, but is "
-            f"{epsilon:.4g}:{hint}."
+            f"{epsilon:.4g}: {hint[name]}."
         )
 
 

@@ -82,12 +82,12 @@ def _pairs(problem, few, key, surrogate):
     # Any two searches find different images. What counts is whether the other kind finds more of
     # those that Auto-PGD left than Auto-PGD finds of them when it is run once more.
     left = ~auto()
-    again = "Auto-PGD once more", auto() & left
+    again = "Auto-PGD run once more", auto() & left
     square_1000 = broken(square, queries=1000) & left
-    weaker = "Of what Auto-PGD left, Square Attack, which asks for no gradient,", square_1000
+    weaker = "After Auto-PGD, Square Attack, which asks for no gradient, still", square_1000
     yield weaker, again, "the gradients hide what is there. See 07_gradient_masking"
     if surrogate is not None:
-        other = "Of what Auto-PGD left, an attack on another model", broken(transferred) & left
+        other = "After Auto-PGD, an attack on another model still", broken(transferred) & left
         yield other, again, "the gradients mislead. See 07_gradient_masking"
     steps = [(f"Auto-PGD with {n} steps", broken(apgd, steps=n)) for n in (10, 100)]
     yield *steps, "more steps do not help it. See 06_evaluation"

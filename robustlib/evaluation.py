@@ -150,7 +150,8 @@ def evaluate_robustness(
     ]
     if not outcome.partial:
         tried = STANDARD_ATTACKS if named else chosen
-        flags += sanity.flag_whole_box(*_at_whole_box(tried, problem, key), logits.shape[1])
+        shares, n = _at_whole_box(tried, problem, key)
+        flags += sanity.flag_whole_box(shares, n, logits.shape[1])
     if named and not outcome.partial:
         flags += comparisons.flags(problem, clean, key, surrogate)
     elif not named:
@@ -188,14 +189,14 @@ def _one_by_one(chosen, problem, clean, key) -> Outcome:
 
 
 def _at_whole_box(tried, problem, key):
-    """Return who leaves which share of some images correct where any image is allowed."""
+    """Return {attack: the share it leaves correct} where any image is allowed, and of how many."""
     few = sanity.sample(problem)
     box = type(problem.threat)(problem.threat.largest_epsilon(problem.images.shape))
     shares = {
         name: robust_accuracy(problem.logits_fn, few, box, key, attacks=tried)
         for name, tried in (
-            ("the attacks together leave", tried),
-            ("gradient ascent from the images leaves", {"ascent": sanity.ascent}),
+            (" and ".join(tried), tried),
+            ("gradient ascent from the images", {"ascent": sanity.ascent}),
         )
     }
     return shares, len(few.labels)

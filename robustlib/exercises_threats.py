@@ -24,7 +24,7 @@ def _threshold(delta, epsilon):
     """Return by how much each row [D] of delta is shortened to fit, [N, 1] (Duchi and others)."""
     sizes = -np.sort(-np.abs(delta), axis=1)
     excess = (np.cumsum(sizes, axis=1) - epsilon) / np.arange(1, delta.shape[1] + 1)
-    last = (sizes > excess).sum(axis=1, keepdims=True) - 1
+    last = (sizes >= excess).sum(axis=1, keepdims=True) - 1
     return np.maximum(np.take_along_axis(excess, last, axis=1), 0)
 
 

@@ -142,16 +142,16 @@ def flag_whole_box(shares, n, classes):
     """With the whole box to choose from, an attack can reach an image of any class.
 
     Args:
-        shares: who leaves how many of the sampled images correct there, "the attacks leave": share.
+        shares: by the name of what attacked, the share of images that it left correct there.
         n: the number of images sampled.
         classes: the number of classes.
     """
-    for who_leaves, share in shares.items():
+    for attack, share in shares.items():
         if share > 1 / classes + 0.1:
             yield (
-                f"With epsilon as large as the whole box, {who_leaves} {share:.0%} of {n} sampled "
-                f"images correct, where chance is {1 / classes:.0%}: the attack is failing. See "
-                "07_gradient_masking."
+                f"With epsilon as large as the whole box, {share:.0%} of {n} sampled images are "
+                f"still correct after {attack}, where chance is {1 / classes:.0%}: this attack "
+                "fails. See 07_gradient_masking."
             )
 
 

@@ -18,7 +18,7 @@ from robustlib.losses import margin
 from robustlib.threat import L2, Linf, Threat
 
 _FIRST_SHARE = 0.8  # of the image that the first squares cover
-# Queries, of 10,000, after which the share is halved (section 3.1 of the paper).
+# Queries, of 10,000, after which the share is halved, as in the code of the paper's authors.
 _HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import robustlib
-from robustlib import L2, Linf, checks
+from robustlib import L1, L2, Linf, checks
 from robustlib.training import check_objective
 
 N, SHAPE = 8, (8, 4, 4, 1)
@@ -123,6 +123,7 @@ EPSILONS = {
     "nothing": (Linf(None), "epsilon must be a number, but is None: pass a float"),
     "in quotes": (Linf("0.3"), "epsilon must be a number, but is '0.3': pass a float"),
     "too long": (L2(4.1), r"at most 4 for l-2, the whole pixel box, but is 4\.1: .*the length"),
+    "more than all": (L1(17), "at most 16 for l-1, the whole pixel box, but is 17: .* add up to"),
 }
 NUMBERS = {
     "no steps": ({"steps": 0}, "steps must be at least 1, but is 0"),

@@ -187,7 +187,7 @@ OWN_WHEN_IDLE = {
         ),
         # No gradient is zero, and Square alone breaks every image.
         ("claim-surfaces", "abs(slope[chosen]).sum()", "abs(slope[chosen]).sum() + 1"),
-        ("paired", "(by_square & ~auto).sum()", "len(many)"),
+        ("claim-paired", "(by_square & ~auto).sum()", "len(many)"),
     ],
 }
 OWN_AT_ZERO = {

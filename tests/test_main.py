@@ -99,6 +99,7 @@ def test_what_cannot_be_used_is_named(folder, capsys, change, said):
         (["evaluate"], "one of the arguments"),
         (["evaluate", "my_model:bright"], "needs --data FILE.npz and --epsilon NUMBER"),
         (["evaluate", "--recipe", "PGD", "--data", "data.npz"], "--data goes with a model of your"),
+        (["evaluate", "--recipe", "PGD l-2", "--threat", "l2"], "--threat l2 needs --epsilon"),
         ([*OWN, "--threat", "l1"], "invalid choice: 'l1'"),
         ([*OWN, "--epsilon", "small"], "invalid float value: 'small'"),
     ],
