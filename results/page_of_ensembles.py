@@ -1,25 +1,34 @@
 """How the results of the ensembles are shown: on the book's page of long results."""
 
+from itertools import groupby
+
 from results.ensembles import content_hash
 from results.page import out_of_date, where_from
 from robustlib.report import wilson_interval
 
 
 def markdown(stored: dict) -> str:
-    """Return the table in Markdown, what was flagged, and where it comes from."""
-    attacks = [attack["name"] for attack in stored["rows"][0]["attacks"]]
-    header = ["trained by", "ball", "ensemble", "clean", *attacks, "95 % interval", "minutes"]
-    header += ["gradient passes", "queries"]
-    lines = [header, ["---"] * len(header), *(_cells(row) for row in stored["rows"])]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """Return a table for each threat model in Markdown, what was flagged, and where it is from."""
+    tables = "".join(
+        f"**{threat}**\n\n{_table(list(rows))}\n\n"
+        for threat, rows in groupby(stored["rows"], key=lambda row: row["threat"])
+    )
     n = stored["rows"][0]["examples"]
     return (
-        f"{out_of_date(stored, content_hash())}{table}\n\n"
+        f"{out_of_date(stored, content_hash())}{tables}"
         f"From left to right, what is still classified correctly of {n:,} test images after each "
         "attack and those before it; the interval is Wilson's, of the last one. Each is an upper "
-        f"bound. {_difference(stored)} Passes and queries are sums over all images. "
+        f"bound. {_difference(stored)} Passes and queries are millions, over all images. "
         f"{where_from(stored, 'ensembles.json')}\n\n{_flags(stored)}\n"
     )
+
+
+def _table(rows):
+    attacks = [attack["name"] for attack in rows[0]["attacks"]]
+    header = ["trained by", "ensemble", "clean", *attacks, "95 % interval", "minutes"]
+    header += ["passes", "queries"]
+    lines = [header, ["---"] * len(header), *(_cells(row) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cells(row):
@@ -31,13 +40,12 @@ def _cells(row):
     )
     return (
         row["model"],
-        row["threat"],
         row["ensemble"],
         *(f"{count / n:.2%}" for count in counts),
         f"{low:.1%} to {high:.1%}",
         f"{row['seconds'] / 60:.1f}",
-        f"{passes:,}",
-        f"{queries:,}",
+        f"{passes / 1e6:.2f}",
+        f"{queries / 1e6:.2f}",
     )
 
 

@@ -50,6 +50,7 @@ def _logits(rng):
     logits = rng.normal(scale=3, size=(9, 6))
     labels = logits.argsort(axis=1)[np.arange(9), [5, 5, 5, 4, 4, 3, 2, 0, 0]]
     logits[8] = rng.normal()
+    logits[[1, 4]] *= 1e-3  # the ratio stays, unless more than a tiny number is added below
     return logits.astype(np.float32), labels
 
 
@@ -78,6 +79,7 @@ def check_dlr(answer, rng):
         ((ordered[:, 0] - own) / spread, "above, the best *other* class: leave the label out."),
         ((ordered[:, 1] - own) / spread, "above, the second may be the label itself."),
         (by_softmax, "these are ratios of probabilities: use the logits themselves."),
+        (lead / (spread + 1e-3), "the number below is too large for a network that speaks softly."),
     ):
         expect(not np.allclose(found[:8], mistake[:8], rtol=1e-3, atol=1e-4), sentence)
     right = np.asarray(dlr(logits, labels))

@@ -85,6 +85,10 @@ def check_random_step(answer, rng):
     others = [np.asarray(call(answer, *call_with, key)) for key in keys[:5]]
     same = all(np.array_equal(others[0], other) for other in others)
     expect(not same, "five keys give one proposal: draw it from the key.")
+    two = [jnp.concatenate([a[:32], a[:32]]) for a in (images, labels, first)]
+    halves = [np.split(np.asarray(call(answer, logits_fn, *two, epsilon, k)), 2) for k in keys[:5]]
+    alike = all(np.array_equal(one, other) for one, other in halves)
+    expect(not alike, "one change serves all the images: draw each of them its own.")
     climbed = float((margins[-1] - margins[0]).mean() / jnp.abs(margins[0]).mean())
     sentence = (
         f"after 40 calls the margins have risen by {climbed:.0%} of what they were: too slow."

@@ -102,7 +102,8 @@ def test_the_ensembles_are_run_from_end_to_end(monkeypatch):
     found = ensembles.compute(20, runs)
     assert found.keys() == stored.keys() and found["rows"][0].keys() == stored["rows"][0].keys()
     shown = page_of_ensembles.markdown(found)
-    assert "| PGD | l-inf, epsilon 0.3 | quick |" in shown and "Out of date" not in shown
+    assert "**l-inf, epsilon 0.3**" in shown and "| PGD | quick |" in shown
+    assert "Out of date" not in shown
     assert "Out of date" in page_of_ensembles.markdown(found | {"hash": "of other code"})
     assert "- standard, l-inf, epsilon 0.3, quick: No undefended model" in shown
     assert "- PGD, l-inf, epsilon 0.3, quick: No undefended model" not in shown

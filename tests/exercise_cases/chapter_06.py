@@ -68,6 +68,10 @@ def of_probabilities(logits, labels):
     return lead(p, labels) / spread(p)
 
 
+def guarded_too_much(logits, labels):
+    return lead(logits, labels) / (spread(logits) + 1e-3)
+
+
 def unguarded(logits, labels):
     ordered = jnp.sort(logits, axis=1)
     return lead(logits, labels) / (ordered[:, -1] - ordered[:, -3])
@@ -124,6 +128,7 @@ WRONG = {
         "second above": by_rank(2),
         "probabilities": of_probabilities,
         "equal logits": unguarded,
+        "too large a number below": guarded_too_much,
     },
     "check_checkpoints": {
         "with the start": with_the_start,
