@@ -10,6 +10,11 @@ from robustlib.exercises_basics import (
     check_targeted_fgsm,
     check_temperature,
 )
+from robustlib.exercises_browser import (
+    check_in_bytes,
+    check_logit_gradient,
+    check_mean_pool_back,
+)
 from robustlib.exercises_evaluation import (
     check_checkpoints,
     check_dlr,
@@ -58,10 +63,13 @@ __all__ = [
     "check_fast_gradient_l2",
     "check_gain",
     "check_honest_curve",
+    "check_in_bytes",
     "check_kept_attempt",
     "check_l1_projection",
+    "check_logit_gradient",
     "check_margin_after_repainting",
     "check_masked_models",
+    "check_mean_pool_back",
     "check_mixed_gradients",
     "check_mixed_training",
     "check_normalised_units",
