@@ -1,8 +1,9 @@
 # `make help` lists the targets. Nothing is written outside this folder: packages go into .venv (and
-# .venv-colab, .venv-bench), what is kept between runs into .cache, the book into _build.
+# .venv-colab, .venv-bench, .venv-browser), what is kept between runs into .cache, the book into _build.
 
 PYTHON ?=
 REPOSITORY ?=
+PAGES ?=
 PORT ?= 0
 DATASET := mnist
 
@@ -29,7 +30,7 @@ export XDG_DATA_HOME := $(CACHE)/xdg
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help env book serve test test-mnist test-gpu test-colab bench results lint format lock publish
+.PHONY: help env book serve test test-mnist test-gpu test-colab test-browser bench results lint format lock publish
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-17s %s\n", $$1, $$2}'
@@ -52,6 +53,10 @@ env: .venv/complete  ## make .venv (PYTHON=/path/to/python3.12 to choose the Pyt
 	@echo "[env] PyTorch, the build that pip finds for this machine: on Linux up to several GB."
 	@echo "[env] Of torchattacks pip will say that two needs are not met: benchmarks/overrides.txt."
 	@.venv-bench/bin/python -m pip install --quiet --requirement benchmarks/torch.txt
+	@touch $@
+
+.venv-browser/complete: tests/browser/requirements.txt
+	@PYTHON="$(PYTHON)" sh tools/make_venv.sh .venv-browser $<
 	@touch $@
 
 book: .venv/complete  ## execute the chapters on MNIST and build _build/html/index.html
@@ -94,6 +99,14 @@ test-colab: .venv/complete  ## every chapter as on Colab: its versions, robustli
 		echo "[test-colab] Skipped: Colab has Python 3.13, and none that works was found here."; \
 	fi
 
+BROWSER := .venv-browser/bin/python -m pytest -c tests/browser/pytest.ini \
+	--rootdir tests/browser --confcutdir tests/browser -n 2 tests/browser
+test-browser: .venv/complete .venv-browser/complete  ## the built pages in Chromium, without a window
+	@test -f _build/html/index.html || { echo "There is no book yet: type make book first."; exit 1; }
+	@sh tools/find_chromium.sh >/dev/null
+	@$(PY) -m tests.browser.reference "$(CACHE)/playground.npz"
+	@PLAYGROUND_REFERENCE="$(CACHE)/playground.npz" $(BROWSER)
+
 bench: .venv-bench/complete  ## measure robustlib beside other libraries
 	@echo "[bench] Running the benchmarks: about 15 minutes; leave the machine alone meanwhile."
 	@.venv-bench/bin/python -m benchmarks
@@ -116,6 +129,7 @@ lock: .venv/complete  ## pin requirements.in again, and the lists of benchmarks 
 	$(COMPILE) --python-version 3.11 --overrides benchmarks/overrides.txt \
 		benchmarks/requirements.in -o benchmarks/requirements.txt
 	$(COMPILE) --python-version 3.13 tests/colab/requirements.in -o tests/colab/requirements.txt
+	$(COMPILE) --python-version 3.11 tests/browser/requirements.in -o tests/browser/requirements.txt
 
 publish: .venv/complete  ## fill in the address: make publish REPOSITORY=https://github.com/OWNER/NAME
-	@$(PY) tools/publish.py "$(REPOSITORY)"
+	@$(PY) tools/publish.py "$(REPOSITORY)" "$(PAGES)"

@@ -1,12 +1,11 @@
 """The tables, and their place in the README."""
 
-import json
 import re
 import textwrap
 
 import numpy as np
 
-from results.about import ROOT
+from results.about import ROOT, read, write
 
 RESULTS = ROOT / "benchmarks" / "results.json"
 README = ROOT / "README.md"
@@ -29,9 +28,9 @@ ENSEMBLE, ENSEMBLE_LIBRARY = ("Auto-PGD", "targeted Auto-PGD", "Square"), "torch
 
 def keep(results: dict) -> None:
     """Keep the results of this kind of device, and put those of all kinds into the README."""
-    every = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    every = read(RESULTS) if RESULTS.exists() else {}
     every[results["platform"]] = results
-    RESULTS.write_text(json.dumps(every, indent=1) + "\n", encoding="utf-8")
+    write(RESULTS, every)
     text = in_readme(README.read_text(encoding="utf-8"), every)
     README.write_text(text, encoding="utf-8")
 
@@ -141,7 +140,7 @@ def _speeds(attack, speeds):
 
 def agreement() -> str:
     """Return in Markdown what robustlib and others leave of the same images, for the book."""
-    every = json.loads(RESULTS.read_text(encoding="utf-8"))
+    every = read(RESULTS)
     return "\n\n".join(
         f"{_agreement(results['standing'])}\n"
         f"Measured by `{results['command']}` on {results['machine']}, {results['date']}, commit "

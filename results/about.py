@@ -1,5 +1,7 @@
 """What has to stand beside a stored number: command, commit, machine and versions."""
 
+import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -29,6 +31,31 @@ def about(command: str, packages: tuple[str, ...]) -> dict:
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in packages},
     }
+
+
+def write(path: Path, stored: dict) -> None:
+    """Write a file of results, with a checksum over all that it holds."""
+    text = json.dumps({"sha256": _checksum(stored)} | stored, indent=1)
+    path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def read(path: Path) -> dict:
+    """Return what a file of results holds.
+
+    Raises:
+        ValueError: it was changed since it was written.
+    """
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if stored.pop("sha256", None) != _checksum(stored):
+        raise ValueError(
+            f"{path.name} does not hold what was computed: its checksum does not match. Take it "
+            "from the repository again, or compute it anew."
+        )
+    return stored
+
+
+def _checksum(stored: dict) -> str:
+    return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()
 
 
 def _commit() -> str:

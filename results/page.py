@@ -1,9 +1,8 @@
 """How the headline is shown: on the book's first page and in the README."""
 
-import json
 import re
 
-from results.about import ROOT
+from results.about import ROOT, read, write
 from results.headline import content_hash
 from robustlib.report import wilson_interval
 
@@ -17,17 +16,17 @@ def load(name: str = "headline") -> dict:
 
     Raises:
         FileNotFoundError: it has not been computed yet.
+        ValueError: it was changed since.
     """
     path = RESULTS / f"{name}.json"
     if not path.exists():
         raise FileNotFoundError(f"{path.name} has not been computed yet: run `make results`.")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read(path)
 
 
 def keep(stored: dict, name: str = "headline") -> None:
     """Write a file of results; the headline's table goes into the README too."""
-    text = json.dumps(stored, indent=1) + "\n"
-    (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+    write(RESULTS / f"{name}.json", stored)
     if name == "headline":
         text = in_readme(README.read_text(encoding="utf-8"), stored)
         README.write_text(text, encoding="utf-8")

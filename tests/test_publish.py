@@ -34,6 +34,7 @@ def test_the_address_is_filled_in_everywhere(copy):
     config = yaml.safe_load((copy / "_config.yml").read_text(encoding="utf-8"))
     assert config["repository"]["url"] == FIRST
     assert config["launch_buttons"]["colab_url"].startswith("https://colab.")
+    assert config["html"]["baseurl"] == "https://somebody.github.io/a-book/"
     citation = yaml.safe_load((copy / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["repository-code"] == FIRST
     for name, text in texts(copy).items():
@@ -55,7 +56,15 @@ def test_a_second_address_replaces_the_first(copy):
 def test_a_host_that_colab_cannot_open_gets_no_button(copy):
     publish(copy, "https://gitlab.com/somebody/a-book")
     config = yaml.safe_load((copy / "_config.yml").read_text(encoding="utf-8"))
-    assert config["launch_buttons"]["colab_url"] == ""
+    assert config["launch_buttons"]["colab_url"] == "" == config["html"]["baseurl"]
+
+
+def test_the_pages_may_be_read_elsewhere(copy):
+    publish(copy, FIRST, "https://a-book.example/first")
+    config = yaml.safe_load((copy / "_config.yml").read_text(encoding="utf-8"))
+    assert config["html"]["baseurl"] == "https://a-book.example/first/"
+    with pytest.raises(SystemExit, match="Say where the pages are read"):
+        publish(copy, FIRST, "a book")
 
 
 @pytest.mark.parametrize("address", ["", "a-book", "http://github.com/a/b", "https://github.com/a"])

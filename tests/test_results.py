@@ -1,6 +1,5 @@
 """The stored results: made by the code as it is, shown as they are, and measured again in part."""
 
-import json
 import subprocess
 import sys
 from functools import partial
@@ -8,7 +7,7 @@ from functools import partial
 import pytest
 
 from benchmarks import report
-from results import ensembles, headline, page, page_of_ensembles
+from results import about, ensembles, headline, page, page_of_ensembles
 from robustlib import pgd
 
 README = page.README.read_text(encoding="utf-8")
@@ -116,5 +115,18 @@ def test_the_book_finds_the_headline_from_any_folder(tmp_path):
 
 
 def test_the_readme_shows_the_benchmarks_that_are_stored():
-    every = json.loads(report.RESULTS.read_text(encoding="utf-8"))
+    every = about.read(report.RESULTS)
     assert report.in_readme(README, every) == README, "run `make bench`."
+
+
+@pytest.mark.parametrize("path", [*page.RESULTS.glob("*.json"), report.RESULTS], ids=str)
+def test_a_file_that_was_changed_is_named_and_refused(path, tmp_path):
+    stored = about.read(path)
+    copy = tmp_path / path.name
+    about.write(copy, stored)
+    assert copy.read_bytes() == path.read_bytes() and about.read(copy) == stored
+    text = copy.read_text(encoding="utf-8")
+    i = text.rindex('": 9')  # a count
+    copy.write_text(f"{text[: i + 3]}8{text[i + 4 :]}", encoding="utf-8")
+    with pytest.raises(ValueError, match=f"{path.name} does not hold what was computed"):
+        about.read(copy)

@@ -1,9 +1,10 @@
 """Write the repository's address wherever the book needs it.
 
-    make publish REPOSITORY=https://github.com/OWNER/NAME
+    make publish REPOSITORY=https://github.com/OWNER/NAME [PAGES=https://where.it/is/read/]
 
 `_config.yml` is the source; the set-up cell of each chapter, `CITATION.cff` and the README
-follow it. Publishing again, to another address, replaces the first one.
+follow it. Publishing again, to another address, replaces the first one. PAGES is where the built
+pages are read; for a repository on GitHub it is that of GitHub Pages, if left out.
 """
 
 import re
@@ -23,8 +24,8 @@ def replace(path, pattern, new):
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def publish(root, address):
-    """Fill in the address in the book that lies in `root`, and return it as it was written."""
+def publish(root, address, pages=""):
+    """Fill in the addresses in the book that lies in `root`, and return the repository's."""
     address = address.removesuffix("/").removesuffix(".git")
     if not re.fullmatch(r"https://[\w.-]+/[\w.-]+/[\w.-]+", address):
         sys.exit("Say where the book is published: REPOSITORY=https://github.com/OWNER/NAME")
@@ -32,8 +33,14 @@ def publish(root, address):
     written = config.read_text(encoding="utf-8")
     before = re.search(r'^  url: "(.*)"', written, flags=re.MULTILINE)[1] or UNKNOWN
     on_github = address.startswith("https://github.com/")
+    if on_github and not pages:
+        owner, name = address.split("/")[-2:]
+        pages = f"https://{owner.lower()}.github.io/{name}"
+    if pages and not re.fullmatch(r"https?://[\w.-]+(:\d+)?(/[\w.-]+)*/?", pages):
+        sys.exit("Say where the pages are read: PAGES=https://OWNER.github.io/NAME")
     replace(config, r'(?<=\n  url: ")[^"]*', address)
     replace(config, r'(?<=\n  colab_url: ")[^"]*', COLAB if on_github else "")
+    replace(config, r'(?<=\n  baseurl: ")[^"]*', f"{pages.removesuffix('/')}/" if pages else "")
     for notebook in sorted((root / "notebooks").glob("*.ipynb")):
         replace(notebook, r'(?<=REPOSITORY = \\")[^"\\]*', address)
     replace(root / "CITATION.cff", r"(?m)^#? ?repository-code:.*", f"repository-code: {address}")
@@ -42,4 +49,4 @@ def publish(root, address):
 
 
 if __name__ == "__main__":
-    print(f"Published at {publish(ROOT, sys.argv[1])}: build the book, commit, tag the release.")
+    print(f"Published at {publish(ROOT, *sys.argv[1:])}: build the book, commit, tag the release.")

@@ -1,4 +1,4 @@
-"""Shows on a page what `make results` has computed: `{stored-result} headline`.
+"""Shows on a page what `make results` or `make bench` has computed: `{stored-result} headline`.
 
 It says so if what is kept was made by other code, or nothing is kept yet.
 """
@@ -11,11 +11,13 @@ from sphinx.util.docutils import SphinxDirective
 
 sys.path.append(str(Path(__file__).parents[2]))  # jupyter-book leaves out the folder it is run in
 
+from benchmarks import report
 from results import page, page_of_ensembles
 
 RESULTS = {
     "headline": lambda: page.markdown(page.load()),
     "ensembles": lambda: page_of_ensembles.markdown(page.load("ensembles")),
+    "agreement": report.agreement,
 }
 
 

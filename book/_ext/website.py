@@ -1,0 +1,83 @@
+"""What a site needs beside its pages: a policy, a preview card, a site map, a page for no page."""
+
+import html
+from pathlib import Path
+
+from docutils import nodes
+
+# All comes from the book's own host. The theme has scripts and styles inside its pages.
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data:",
+        "font-src 'self' data:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+    )
+)
+CARD = "_static/social-card.png"
+NOT_FOUND = (
+    "<h1>There is no such page</h1><p>The address leads to no page of this book. "
+    "<a href='{root}'>To the first page</a>, or search with the field in the menu.</p>"
+)
+
+
+def head(app, pagename, templatename, context, doctree):
+    """Add the policy and the preview to the head of a page."""
+    address = app.config.html_baseurl
+    tags = [f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">']
+    if pagename == "404" and address:  # it is shown at any depth
+        tags.append(f'<base href="{html.escape(address)}">')
+    about = {"og:title": context.get("title", ""), "og:type": "article"}
+    about |= {"og:site_name": app.config.html_title or app.config.project}
+    if doctree and (words := first_sentences(doctree)):
+        about["og:description"] = words
+        tags.append(f'<meta name="description" content="{html.escape(words)}">')
+    if address:
+        about["og:image"] = address + CARD
+        about["og:url"] = address + context.get("pagename", pagename) + ".html"
+        tags.append('<meta name="twitter:card" content="summary_large_image">')
+    for name, content in about.items():
+        content = html.escape(nodes.unescape(content))
+        tags.append(f'<meta property="{name}" content="{content}">')
+    context["metatags"] = "\n".join([*tags, context.get("metatags", "")])
+
+
+def first_sentences(doctree):
+    """Return the first paragraph that is no list of needs, cut to the length of a preview."""
+    for paragraph in doctree.findall(nodes.paragraph):
+        words = " ".join(paragraph.astext().split())
+        if len(words) > 80 and not words.startswith("Needs:"):
+            return words if len(words) <= 200 else words[:200].rsplit(" ", 1)[0] + " …"
+    return ""
+
+
+def no_page(app):
+    """Give a page for addresses that lead nowhere."""
+    root = app.config.html_baseurl or "index.html"
+    yield "404", {"title": "No such page", "body": NOT_FOUND.format(root=root)}, "page.html"
+
+
+def site_map(app, error):
+    """List the pages for search engines, once the address is known."""
+    address = app.config.html_baseurl
+    if error or not address or app.builder.format != "html":
+        return
+    pages = "".join(
+        f"<url><loc>{html.escape(address + app.builder.get_target_uri(page))}</loc></url>\n"
+        for page in sorted(app.env.found_docs)
+    )
+    start = '<?xml version="1.0" encoding="utf-8"?>\n'
+    start += '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n'
+    Path(app.outdir, "sitemap.xml").write_text(f"{start}{pages}</urlset>\n", encoding="utf-8")
+
+
+def setup(app):
+    """Tell Sphinx about it."""
+    app.connect("html-page-context", head)
+    app.connect("html-collect-pages", no_page)
+    app.connect("build-finished", site_map)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

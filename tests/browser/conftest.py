@@ -1,0 +1,88 @@
+"""A browser, the built book served on loopback, and what goes wrong on a page."""
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).parents[2]
+BOOK = ROOT / "_build/html"
+# The theme leaves templates in _static, which are no pages; the first page only leads on.
+PAGES = sorted(
+    path.relative_to(BOOK).as_posix()
+    for path in BOOK.rglob("*.html")
+    if "_static" not in path.parts and path != BOOK / "index.html"
+)
+THEMES, WIDTHS = ("light", "dark"), (1280, 390)
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files and logs nothing."""
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture(scope="session")
+def site():
+    """The address of the book on loopback."""
+    handler = functools.partial(Quiet, directory=BOOK)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The system's Chromium, without a window."""
+    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # root has no sandbox to use
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=next(found), args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser, site):
+    """A function that opens a page, and returns it with a list of what goes wrong there."""
+    contexts = []
+
+    def open_page(name, theme="light", width=1280, base=site, **how):
+        context = browser.new_context(
+            color_scheme=theme, viewport={"width": width, "height": 900}, **how
+        )
+        contexts.append(context)
+        page, faults = context.new_page(), []
+        host = urlsplit(base)[:2]
+
+        def request(asked):
+            if urlsplit(asked.url)[:2] != host and not asked.url.startswith(("data:", "blob:")):
+                faults.append(f"foreign: {asked.url}")
+
+        def response(got):
+            if got.status >= 400:
+                faults.append(f"{got.status}: {got.url}")
+
+        page.on("request", request)
+        page.on("response", response)
+        page.on("requestfailed", lambda asked: faults.append(f"failed: {asked.url}"))
+        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        page.on(
+            "console",
+            lambda line: faults.append(line.text) if line.type in ("error", "warning") else None,
+        )
+        page.goto(base + name)
+        page.wait_for_load_state("networkidle")
+        return page, faults
+
+    yield open_page
+    for context in contexts:
+        context.close()

@@ -1,0 +1,70 @@
+"""What JAX says of the playground's networks, for the tests in a browser.
+
+    python -m tests.browser.reference FILE.npz
+
+reads the weights of the playground as the page does, and computes with JAX and robustlib.
+"""
+
+import base64
+import json
+import sys
+import zlib
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import robustlib
+
+SCRIPT = Path(__file__).parents[2] / "book/_static/playground/weights.js"
+LAYERS = "Conv_0", "Conv_1", "Dense_0", "Dense_1"
+
+
+def weights():
+    """Return {network: Flax parameters} of the file that the page loads."""
+    text = SCRIPT.read_text(encoding="utf-8")
+    records = json.loads(text.removeprefix("const PLAYGROUND_WEIGHTS = ").strip().removesuffix(";"))
+    networks = {}
+    for name in ("standard", "fgsm", "pgd"):
+        record = records[name]
+        assert zlib.crc32((name + record["base64"]).encode()) == record["crc32"]
+        numbers = np.frombuffer(base64.b64decode(record["base64"]), "<f4")
+        params = {}
+        for layer, shape in zip(LAYERS, record["shapes"], strict=True):
+            kernel, numbers = np.split(numbers, [np.prod(shape)])
+            bias, numbers = np.split(numbers, [shape[-1]])
+            params[layer] = {
+                "kernel": jnp.asarray(kernel.reshape(shape)),
+                "bias": jnp.asarray(bias),
+            }
+        assert numbers.size == 0
+        networks[name] = params
+    return networks
+
+
+def drawn():
+    """Return an image [28, 28, 1] that no data set holds: a ring and a stroke, in grey."""
+    y, x = np.mgrid[:28, :28]
+    ring = np.exp(-((np.hypot(x - 14, y - 12) - 6) ** 2) / 3)
+    stroke = np.exp(-((x - y) ** 2) / 4) * (x > 14)
+    return np.clip(ring + stroke, 0, 1).astype(np.float32)[..., None]
+
+
+def main() -> None:
+    """Write the reference."""
+    few = robustlib.load_dataset("mnist").test.spread(100)
+    images = np.concatenate([few.images, drawn()[None]])
+    labels = np.append(few.labels, 3)
+    model = robustlib.SmallCNN(channels=(8, 16), hidden=24, fast=False)
+    arrays = {"images": images, "labels": labels}
+    for name, params in weights().items():
+        logits_fn = robustlib.logits_fn(model.apply, {"params": params})
+        summed = lambda x, f=logits_fn: robustlib.cross_entropy(f(x), labels).sum()  # noqa: E731
+        arrays[f"{name} logits"] = np.asarray(logits_fn(images))
+        arrays[f"{name} gradients"] = np.asarray(jax.grad(summed)(jnp.asarray(images)))
+    np.savez(sys.argv[1], **arrays)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""What a reader does with a page: copy, unfold, search, switch the theme, go by keyboard."""
+
+import re
+
+import pytest
+from conftest import BOOK, PAGES
+
+CHAPTERS = [name for name in PAGES if name.startswith("notebooks/")]
+NOTATION = (BOOK / "book/notation.html").read_text(encoding="utf-8")
+GLOSSARY = re.findall(r'<dt id="term-[^>]*>([^<]+)<', NOTATION)
+
+
+def test_a_cell_is_copied(visit):
+    page, faults = visit(CHAPTERS[0], permissions=["clipboard-read", "clipboard-write"])
+    cell = page.locator(".cell_input .highlight").nth(1)
+    cell.hover()
+    cell.locator("button.copybtn").click()
+    copied = page.evaluate("() => navigator.clipboard.readText()")
+    assert copied.strip() == cell.locator("pre").inner_text().strip() and not faults
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_hints_and_solutions_unfold(visit, name):
+    page, _ = visit(name)
+    folds = page.locator("details:has(> summary:text-matches('^(Hint|Solution)$'))")
+    assert folds.count() >= 4
+    last = folds.last
+    assert not last.locator("xpath=*[2]").is_visible()
+    last.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert last.locator("xpath=*[2]").is_visible()
+
+
+def test_the_theme_is_switched_and_kept(visit):
+    page, faults = visit("book/index.html")
+    theme = "() => document.documentElement.dataset.theme"
+    for _ in range(3):  # auto, light, dark in turn
+        page.locator("button.theme-switch-button:visible").first.click()
+        if page.evaluate(theme) == "dark":
+            break
+    assert page.evaluate(theme) == "dark"
+    page.reload()
+    assert page.evaluate(theme) == "dark" and not faults
+
+
+@pytest.mark.parametrize("term", GLOSSARY)
+def test_the_search_finds_a_term_of_the_glossary(visit, term):
+    page, faults = visit(f"search.html?q={term}")
+    page.wait_for_selector("#search-results li a", timeout=20_000)
+    found = [link.get_attribute("href") for link in page.locator("#search-results li a").all()]
+    assert any("notation" in link for link in found) and not faults
+
+
+def test_the_whole_of_a_page_is_reached_by_keyboard(visit):
+    """Tab goes through every link and button of the text, and each shows where the focus is."""
+    page, _ = visit("book/index.html")
+    expected = page.evaluate(
+        "() => [...document.querySelectorAll('article a[href], article button')]"
+        ".filter(node => node.checkVisibility()).length"
+    )
+    reached, outlined = set(), True
+    for _ in range(400):
+        page.keyboard.press("Tab")
+        seen = page.evaluate(
+            "() => { const node = document.activeElement;"
+            " if (!node.closest('article')) return null;"
+            " const all = [...document.querySelectorAll('article *')];"
+            " const style = getComputedStyle(node);"
+            " return [all.indexOf(node), style.outlineStyle !== 'none'"
+            " || style.boxShadow !== 'none' || style.textDecorationLine !== 'none']; }"
+        )
+        if seen:
+            reached.add(seen[0])
+            outlined &= seen[1]
+    assert len(reached) >= expected and outlined
