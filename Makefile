@@ -61,8 +61,10 @@ env: .venv/complete  ## make .venv (PYTHON=/path/to/python3.12 to choose the Pyt
 
 book: .venv/complete  ## execute the chapters on MNIST and build _build/html/index.html
 	@echo "[book] Executing every chapter and building the pages: about 10 minutes the first time."
-	@ROBUSTLIB_DATASET=$(DATASET) .venv/bin/jupyter-book build . --all -W -n --keep-going
-	@$(PY) tools/check_pages.py
+	@start=$$(date +%s); \
+		ROBUSTLIB_DATASET=$(DATASET) .venv/bin/jupyter-book build . --all -W -n --keep-going \
+		&& $(PY) tools/check_pages.py \
+		&& echo "[book] Built in $$(( $$(date +%s) - start )) seconds."
 	@echo "[book] Done: open _build/html/index.html, or type make serve."
 
 serve:  ## show the built book at a local address (PORT=8000 to choose the port)

@@ -74,11 +74,32 @@ def read(path):
     return page
 
 
+def loaded(path):
+    """Return the files of the book that one file loads."""
+    own = [a for a in read(path).addresses if not re.match(r"\w+:|//|#", a)]
+    return {path.parent / unquote(re.sub(r"[?#].*", "", address)) for address in own if address}
+
+
 def missing(path):
     """Return one sentence for each file of the book that one file loads and that is not there."""
-    own = [a for a in read(path).addresses if not re.match(r"\w+:|//|#", a)]
-    files = {path.parent / unquote(re.sub(r"[?#].*", "", address)) for address in own if address}
-    return [f"{path} loads {file}, which is not there." for file in files if not file.exists()]
+    return [
+        f"{path} loads {file}, which is not there." for file in loaded(path) if not file.exists()
+    ]
+
+
+def weight(path):
+    """Return the bytes of a page and of what it loads."""
+    return sum(file.stat().st_size for file in {path, *loaded(path)} if file.is_file())
+
+
+def weights(pages):
+    """Return a sentence on how heavy the pages are."""
+    by_weight = sorted(pages, key=weight)
+    middle, heaviest = by_weight[len(pages) // 2], by_weight[-1]
+    return (
+        f"A page and what it loads: {weight(middle) / 1e6:.1f} MB for half of them, at most "
+        f"{weight(heaviest) / 1e6:.1f} MB ({heaviest.name})."
+    )
 
 
 def faults(path):
@@ -95,5 +116,6 @@ if __name__ == "__main__":
     pages = [path for path in BOOK.rglob("*.html") if "_static" not in path.parts]
     files = [*pages, *BOOK.rglob("*.css")]
     found = [fault for path in files for fault in (*faults(path), *missing(path))]
-    print("\n".join(found) or f"[book] {len(files)} pages and styles were checked.")
+    good = f"[book] {len(files)} pages and styles were checked. {weights(pages)}"
+    print("\n".join(found) or good)
     sys.exit(bool(found or not pages))
