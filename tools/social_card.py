@@ -43,7 +43,9 @@ def main() -> None:
         ax.axis("off")
         figure.text(0.335 + 0.32 * column, 0.38, sign, fontsize=40, ha="center")
     for x, answer in ((0.18, before[chosen]), (0.82, after[chosen])):
-        words = f"read as {int(answer.argmax())}, {float(answer.max()):.1%} sure"
+        most = float(answer.max())
+        how_sure = "over 99.9 %" if most > 0.999 else f"{most:.1%}"
+        words = f"read as {int(answer.argmax())}, {how_sure} sure"
         figure.text(x, 0.07, words, fontsize=21, ha="center")
     figure.text(0.5, 0.07, "a step along the gradient", fontsize=21, ha="center")
     figure.savefig(TO)
