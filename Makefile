@@ -9,6 +9,8 @@ DATASET := mnist
 
 PY := .venv/bin/python
 NBVAL := -m pytest -p tests.notebook_seconds --nbval-lax --nbval-cell-timeout=300 notebooks
+# Two files of tests at a time, each by one process, which has compiled what its tests share.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 CACHE := $(CURDIR)/.cache
 $(shell mkdir -p "$(CACHE)/tmp")
 
@@ -74,9 +76,10 @@ serve:  ## show the built book at a local address (PORT=8000 to choose the port)
 
 test: lint  ## lint, unit tests, every chapter on mnist_small
 	@echo "[test] Unit tests: about 20 minutes."
-	@$(PY) -m pytest
+	@$(PY) -m pytest $(SIDE_BY_SIDE)
 	@echo "[test] Every chapter on mnist_small: about 5 minutes."
-	@ROBUSTLIB_DATASET=mnist_small $(PY) $(NBVAL)
+	@ROBUSTLIB_DATASET=mnist_small $(PY) $(NBVAL) $(SIDE_BY_SIDE)
+	@echo "[test] Left out, since it needs a browser: make test-browser, after make book."
 
 test-mnist: .venv/complete  ## every chapter on the whole of MNIST
 	@echo "[test-mnist] Every chapter on mnist: about 12 minutes."
@@ -125,7 +128,7 @@ format: .venv/complete  ## format with ruff, notebooks too
 	@$(PY) -m ruff check --fix . && $(PY) -m ruff format .
 
 COMPILE := .cache/uv/bin/uv pip compile --quiet --universal --generate-hashes
-lock: .venv/complete  ## pin requirements.in again, and the lists of benchmarks and of Colab
+lock: .venv/complete  ## pin requirements.in again, and the lists of the other environments
 	@test -x .cache/uv/bin/uv || { $(PY) -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet uv; }
 	$(COMPILE) --python-version 3.11 requirements.in -o requirements.txt
 	$(COMPILE) --python-version 3.11 --overrides benchmarks/overrides.txt \

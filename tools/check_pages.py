@@ -10,7 +10,13 @@ BOOK = Path(__file__).parents[1] / "_build/html"
 # Tags that make the browser load something, and where they say what.
 LOADING = dict.fromkeys(("script", "img", "iframe", "source", "video", "audio", "embed"), "src")
 LOADING |= {"link": "href", "object": "data"}
-LEADING = ("canonical", "search", "next", "prev")  # of <link>: where it leads, nothing is loaded
+LEADING = (
+    "canonical",
+    "index",
+    "search",
+    "next",
+    "prev",
+)  # of <link>: where it leads, nothing is loaded
 NAMESPACE = "http://www.w3.org/"  # names a kind of element, and is never asked for
 
 
@@ -97,8 +103,8 @@ def weights(pages):
     by_weight = sorted(pages, key=weight)
     middle, heaviest = by_weight[len(pages) // 2], by_weight[-1]
     return (
-        f"A page and what it loads: {weight(middle) / 1e6:.1f} MB for half of them, at most "
-        f"{weight(heaviest) / 1e6:.1f} MB ({heaviest.name})."
+        f"Half of the pages weigh at most {weight(middle) / 1e6:.1f} MB with what they load, the "
+        f"heaviest {weight(heaviest) / 1e6:.1f} MB ({heaviest.name})."
     )
 
 

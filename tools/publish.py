@@ -35,7 +35,8 @@ def publish(root, address, pages=""):
     on_github = address.startswith("https://github.com/")
     if on_github and not pages:
         owner, name = address.split("/")[-2:]
-        pages = f"https://{owner.lower()}.github.io/{name}"
+        host = f"{owner.lower()}.github.io"
+        pages = f"https://{host}" if name.lower() == host else f"https://{host}/{name}"
     if pages and not re.fullmatch(r"https?://[\w.-]+(:\d+)?(/[\w.-]+)*/?", pages):
         sys.exit("Say where the pages are read: PAGES=https://OWNER.github.io/NAME")
     replace(config, r'(?<=\n  url: ")[^"]*', address)

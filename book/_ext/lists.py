@@ -27,7 +27,7 @@ class ExerciseList(SphinxDirective):
 
 
 class RunningTimes(ExerciseList):
-    """The other one."""
+    """The directive for running times."""
 
     kind = "times"
 

@@ -12,6 +12,7 @@ from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 
+WARN = logging.getLogger(__name__).warning
 TAG = re.compile(r"\s*\\tag\{(\d+\.\d+)\}")
 CAPTION = re.compile(r"Figure (\d+\.\d+)\.")
 MENTION = re.compile(r"\b([Ff]igure) (\d+\.\d+)\b|\b([Ee]quation) \((\d+\.\d+)\)")
@@ -34,7 +35,9 @@ class Numbers(SphinxTransform):
         for block in self.document.findall(nodes.math_block):
             if tag := TAG.search(block.astext()):
                 block["number"] = tag[1]
-                block.children = [nodes.Text(TAG.sub("", block.astext()))]
+                formula = TAG.sub("", block.astext())
+                block.clear()
+                block += nodes.Text(formula)
                 self._anchor(block, "equation", tag[1])
         for figure in list(self.document.findall(nodes.figure)):
             caption = next(iter(figure.findall(nodes.caption)), nodes.caption())
@@ -46,7 +49,9 @@ class Numbers(SphinxTransform):
 
     def _anchor(self, node, kind, number):
         node["ids"].append(anchor(kind, number))
-        pages(self.env).setdefault(anchor(kind, number), self.env.docname)
+        if anchor(kind, number) in pages(self.env):
+            WARN("%s %s is there twice", kind, number)
+        pages(self.env)[anchor(kind, number)] = self.env.docname
 
 
 def _has_picture(figure):
@@ -76,7 +81,7 @@ class Mentions(SphinxPostTransform):
             page = pages(self.env).get(target)
             yield nodes.Text(text[end : mention.start()])
             if page is None:
-                logging.getLogger(__name__).warning("there is no %s", mention[0])
+                WARN("there is no %s", mention[0])
                 yield nodes.Text(mention[0])
             else:
                 uri = self.app.builder.get_relative_uri(self.env.docname, page)

@@ -38,10 +38,10 @@ def head(app, pagename, templatename, context, doctree):
         tags.append(f'<meta name="description" content="{html.escape(words)}">')
     if address:
         about["og:image"] = address + CARD
-        about["og:url"] = address + context.get("pagename", pagename) + ".html"
+        about["og:url"] = address + pagename + ".html"
         tags.append('<meta name="twitter:card" content="summary_large_image">')
     for name, content in about.items():
-        content = html.escape(nodes.unescape(content))
+        content = html.escape(html.unescape(content))
         tags.append(f'<meta property="{name}" content="{content}">')
     context["metatags"] = "\n".join([*tags, context.get("metatags", "")])
 

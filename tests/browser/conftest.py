@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import os
 import shutil
 import threading
 from pathlib import Path
@@ -43,9 +42,8 @@ def site():
 def browser():
     """The system's Chromium, without a window."""
     found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # root has no sandbox to use
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=next(found), args=arguments)
+        chromium = playwright.chromium.launch(executable_path=next(found))
         yield chromium
         chromium.close()
 

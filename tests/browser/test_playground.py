@@ -5,12 +5,14 @@ import re
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from conftest import BOOK, THEMES
 
 PAGE = "book/playground.html"
 FOLDER = BOOK / "_static/playground"
 INK = """() => document.querySelector('[data-part=before]').getContext('2d')
     .getImageData(0, 0, 28, 28).data.filter((value, i) => i % 4 === 0 && value > 100).length"""
+GRAVE = ("serious", "critical")
 NETWORKS = ("standard", "fgsm", "pgd")
 
 
@@ -75,23 +77,26 @@ def test_an_attack_stays_in_ball_and_box_and_raises_the_loss(visit, reference, t
 def test_forty_steps_answer_within_300_milliseconds(visit):
     """The whole of an answer on one core: attack, pictures and charts."""
     page, _ = visit(f"{PAGE}#attack=pgd&steps=40&network=pgd")
-    seconds = page.evaluate(
-        """() => {
+    milliseconds = page.evaluate(
+        """async () => {
             const input = document.querySelector('[name=epsilon]'), times = [];
             for (let i = 0; i < 9; i++) {
                 input.value = 20 + i;
                 const start = performance.now();
                 input.dispatchEvent(new Event('input', {bubbles: true}));
+                await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
                 times.push(performance.now() - start);
             }
             return times.sort((a, b) => a - b)[4];
         }"""
     )
-    print(f"PGD with 40 steps, pictures included: {seconds:.0f} ms")
-    assert seconds < 300
+    print(f"PGD with 40 steps, pictures included: {milliseconds:.0f} ms")
+    assert milliseconds < 300
 
 
 def said(page):
+    """Return the sentence under the controls, once the page has answered."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
     return page.locator(".pg-says").inner_text()
 
 
@@ -153,6 +158,26 @@ def test_a_digit_is_drawn_with_a_pointer_and_with_keys(visit):
     assert said(other) == words and not faults
 
 
+def test_a_digit_is_drawn_with_a_finger(visit):
+    page, faults = visit(PAGE, width=390, has_touch=True)
+    page.get_by_label("draw one").check()
+    assert "Draw a digit" in said(page)
+    box = page.locator("[data-part=before]").bounding_box()
+    for row in range(5, 23):
+        page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] * row / 28)
+    assert page.evaluate(INK) > 30 and "Your drawing is read as" in said(page) and not faults
+    grave = [r["id"] for r in Axe().run(page).response["violations"] if r["impact"] in GRAVE]
+    assert not grave
+
+
+def test_links_within_the_page_leave_the_state_alone(visit):
+    page, faults = visit(PAGE)
+    page.get_by_label("with FGSM", exact=False).check()
+    words = said(page)
+    page.goto(page.url.partition("#")[0] + "#things-to-try")
+    assert said(page) == words and not faults
+
+
 def test_every_control_is_reached_by_keyboard(visit):
     page, _ = visit(PAGE)
     page.locator("[name=image]").first.focus()
@@ -176,6 +201,20 @@ def test_weights_that_are_not_what_they_say_are_refused(visit, change):
         change,
     )
     assert said == "pgd: the data are damaged."
+
+
+def test_a_page_with_damaged_weights_says_so(visit, browser, site):
+    page = browser.new_page()
+
+    def damage(route):
+        body = route.fetch().text()
+        route.fulfill(body=body.replace('"crc32": ', '"crc32": 1', 1))
+
+    page.route("**/weights.js", damage)
+    page.goto(site + PAGE)
+    assert "cannot start. standard: the data are damaged." in page.locator(".pg-says").inner_text()
+    assert not page.locator(".pg form").is_visible()
+    page.close()
 
 
 def test_its_files_are_small():

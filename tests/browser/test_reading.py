@@ -51,25 +51,27 @@ def test_the_search_finds_a_term_of_the_glossary(visit, term):
     assert any("notation" in link for link in found) and not faults
 
 
+LOOK = """node => { const style = getComputedStyle(node);
+    return style.outline + style.boxShadow + style.backgroundColor + style.textDecoration; }"""
+
+
 def test_the_whole_of_a_page_is_reached_by_keyboard(visit):
     """Tab goes through every link and button of the text, and each shows where the focus is."""
     page, _ = visit("book/index.html")
-    expected = page.evaluate(
-        "() => [...document.querySelectorAll('article a[href], article button')]"
-        ".filter(node => node.checkVisibility()).length"
-    )
-    reached, outlined = set(), True
+    nodes = [
+        node
+        for node in page.locator("article a[href], article button").element_handles()
+        if node.evaluate("node => node.checkVisibility()")
+    ]
+    before = [node.evaluate(LOOK) for node in nodes]
+    reached = set()
     for _ in range(400):
         page.keyboard.press("Tab")
-        seen = page.evaluate(
-            "() => { const node = document.activeElement;"
-            " if (!node.closest('article')) return null;"
-            " const all = [...document.querySelectorAll('article *')];"
-            " const style = getComputedStyle(node);"
-            " return [all.indexOf(node), style.outlineStyle !== 'none'"
-            " || style.boxShadow !== 'none' || style.textDecorationLine !== 'none']; }"
-        )
-        if seen:
-            reached.add(seen[0])
-            outlined &= seen[1]
-    assert len(reached) >= expected and outlined
+        focused = page.evaluate_handle("() => document.activeElement")
+        for i, node in enumerate(nodes):
+            if i not in reached and node.evaluate("(node, other) => node === other", focused):
+                reached.add(i)
+                assert node.evaluate(LOOK) != before[i], node.inner_text()
+        if len(reached) == len(nodes):
+            break
+    assert len(reached) == len(nodes)

@@ -103,21 +103,22 @@
    * Attack an image, and say where the attack went.
    *
    * @param how {attack, threat, epsilon, steps, seed}
-   * @returns {path, losses, best}: the points visited, the loss at each, and the index of the one
-   *   that is returned: misread before read correctly, then the highest loss.
+   * @returns {path, logits, losses, misread, best}: the points visited, what the network says of
+   *   each, and the index of the one that is returned: misread before read correctly, then the
+   *   highest loss.
    */
   function attack(network, image, label, how) {
     const run = attacks[how.attack], threat = threats[how.threat];
     const path = run(network, image, label, threat, how.epsilon, random(how.seed), how.steps);
-    const seen = path.map((point) => Playground.logits(network, point));
-    const losses = seen.map((logits) => Playground.crossEntropy(logits, label));
-    const misread = seen.map((logits) => logits.indexOf(Math.max(...logits)) !== label);
+    const logits = path.map((point) => Playground.logits(network, point));
+    const losses = logits.map((row) => Playground.crossEntropy(row, label));
+    const misread = logits.map((row) => row.indexOf(Math.max(...row)) !== label);
     let best = how.attack === "pgd" ? 0 : path.length - 1;
     path.forEach((_, i) => {
       const better = misread[i] === misread[best] ? losses[i] > losses[best] : misread[i];
       if (how.attack === "pgd" && better) best = i;
     });
-    return { path, losses, best };
+    return { path, logits, losses, misread, best };
   }
 
   Object.assign(Playground, { attack, threats });

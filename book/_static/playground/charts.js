@@ -17,11 +17,14 @@
     svg.replaceChildren(...parts);
   }
 
-  const percent = (share) => `${(100 * share).toFixed(share > 0.001 && share < 0.999 ? 1 : 0)} %`;
+  function percent(share) {
+    if (share > 0.999) return "over 99.9 %";
+    return `${(100 * share).toFixed(share < 0.001 ? 0 : 1)} %`;
+  }
 
   /** The probabilities before and after the attack, a row for each digit. */
   function drawBars(svg, before, after) {
-    const parts = [], row = 21, left = 22, wide = 170;
+    const parts = [], row = 21, left = 22, wide = 130;
     for (let digit = 0; digit < 10; digit++) {
       const y = 8 + digit * row;
       parts.push(element("text", { x: 6, y: y + 13 }, digit));
@@ -37,7 +40,7 @@
   }
 
   /** The loss at each point of the path. */
-  function drawLosses(svg, { path, losses, best }, misread) {
+  function drawLosses(svg, { path, losses, misread, best }) {
     const most = Math.max(1, ...losses), x = (i) => 34 + (256 * i) / (path.length - 1 || 1);
     const y = (loss) => 190 - (175 * loss) / most;
     const parts = [0, most / 2, most].flatMap((loss) => [
@@ -89,7 +92,10 @@
 
   /** The path in a plane through the ball; `lossAt`, if given, shades the plane by the loss. */
   function drawBall(svg, image, { path, best }, threat, epsilon, lossAt) {
-    if (epsilon === 0) return show(svg, "With an epsilon of 0 the ball is a point.", []);
+    if (threat.length(minus(path[best], image)) === 0) {
+      const words = "The attack did not move.";
+      return show(svg, words, [element("text", { x: 150, y: 110, "text-anchor": "middle" }, words)]);
+    }
     const [u, v] = plane(image, path, best);
     const along = (angle) => u.map((value, i) => Math.cos(angle) * value + Math.sin(angle) * v[i]);
     const angles = Array.from({ length: 73 }, (_, i) => (Math.PI * i) / 36);
@@ -113,18 +119,19 @@
     show(svg, `The path from the image to the result, ${far} away, in a ball of radius ${epsilon.toFixed(3)}.`, parts);
   }
 
-  /** Squares of grey: the loss on the plane. */
+  /** Squares: the stronger the shade, the higher the loss there. */
   function shades(image, u, v, most, lossAt) {
-    const cells = [], wide = 200 / PLANE;
+    const cells = [], losses = [], wide = 200 / PLANE;
     for (let row = 0; row < PLANE; row++) {
       for (let column = 0; column < PLANE; column++) {
         const a = most * ((2 * (column + 0.5)) / PLANE - 1), b = most * (1 - (2 * (row + 0.5)) / PLANE);
-        const point = image.map((value, i) => Math.min(Math.max(value + a * u[i] + b * v[i], 0), 1));
-        const loss = lossAt(point);
+        losses.push(lossAt(image.map((value, i) => Math.min(Math.max(value + a * u[i] + b * v[i], 0), 1))));
         const place = { x: 50 + column * wide, y: 10 + row * wide, width: wide + 0.3, height: wide + 0.3 };
-        cells.push(element("rect", { ...place, class: "pg-loss", opacity: Math.min(loss / 8, 1).toFixed(3) }));
+        cells.push(element("rect", { ...place, class: "pg-loss" }));
       }
     }
+    const largest = Math.max(...losses);
+    cells.forEach((cell, i) => cell.setAttribute("opacity", ((0.45 * losses[i]) / largest).toFixed(3)));
     return cells;
   }
 

@@ -2,7 +2,7 @@
 // Images are Float32Array [28 * 28] with pixels in [0, 1], row by row; channels come last.
 "use strict";
 
-globalThis.Playground = globalThis.Playground || {};
+globalThis.Playground = {};
 
 (() => {
   const KERNEL = 4, STRIDE = 2, PADDING = 1;
