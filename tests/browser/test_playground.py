@@ -162,6 +162,7 @@ def test_a_digit_is_drawn_with_a_finger(visit):
     page, faults = visit(PAGE, width=390, has_touch=True)
     page.get_by_label("draw one").check()
     assert "Draw a digit" in said(page)
+    page.locator("[data-part=before]").scroll_into_view_if_needed()
     box = page.locator("[data-part=before]").bounding_box()
     for row in range(5, 23):
         page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] * row / 28)

@@ -1,9 +1,10 @@
 """What a reader does with a page: copy, unfold, search, switch the theme, go by keyboard."""
 
+import json
 import re
 
 import pytest
-from conftest import BOOK, PAGES
+from conftest import BOOK, PAGES, ROOT
 
 CHAPTERS = [name for name in PAGES if name.startswith("notebooks/")]
 NOTATION = (BOOK / "book/notation.html").read_text(encoding="utf-8")
@@ -75,3 +76,43 @@ def test_the_whole_of_a_page_is_reached_by_keyboard(visit):
         if len(reached) == len(nodes):
             break
     assert len(reached) == len(nodes)
+
+
+def sources(kind):
+    """Return {chapter: the text of its cells of a kind}."""
+    texts = {}
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        texts[path.stem] = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == kind)
+    return texts
+
+
+def test_every_exercise_is_listed():
+    page = (BOOK / "book/exercises.html").read_text(encoding="utf-8")
+    listed = re.findall(r'<a class="reference internal" href="\.\./notebooks/(\w+)\.html#', page)
+    for chapter, text in sources("code").items():
+        assert listed.count(chapter) == len(re.findall(r"^exercises\.check_", text, flags=re.M))
+
+
+def test_each_chapter_says_how_long_it_ran():
+    page = (BOOK / "book/running_times.html").read_text(encoding="utf-8")
+    for chapter in sources("code"):
+        assert re.search(
+            rf'notebooks/{chapter}\.html".*?</td>\s*<td><p>[\d,]+ s<', page, flags=re.S
+        )
+
+
+@pytest.mark.parametrize("chapter", sources("markdown"))
+def test_equations_and_figures_are_numbered_and_their_mentions_lead_there(chapter):
+    page = (BOOK / f"notebooks/{chapter}.html").read_text(encoding="utf-8")
+    number = int(chapter[:2])
+    tags = re.findall(r"\\tag\{(\d+\.\d+)\}", sources("markdown")[chapter])
+    assert tags == [f"{number}.{i}" for i in range(1, len(tags) + 1)]
+    anchors = re.findall(rf'id="(equation|figure)-{number}-(\d+)"', page)
+    for kind, expected in (("equation", len(tags)), ("figure", page.count("<figcaption>"))):
+        assert sorted(int(n) for k, n in anchors if k == kind) == list(range(1, expected + 1))
+    mentions = re.findall(
+        r"\b(?:figure \d+\.\d+|equation \(\d+\.\d+\))", sources("markdown")[chapter]
+    )
+    links = re.findall(r'href="[^"]*#(?:equation|figure)-\d+-\d+"', page)
+    assert len(links) >= len(mentions)
