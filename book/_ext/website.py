@@ -43,6 +43,9 @@ def head(app, pagename, templatename, context, doctree):
     for name, content in about.items():
         content = html.escape(html.unescape(content))
         tags.append(f'<meta property="{name}" content="{content}">')
+    # A list, by its role, may not have the links that docutils puts between its items.
+    body = context.get("body", "")
+    context["body"] = body.replace('<div role="list" class="citation-list">', "<div>")
     context["metatags"] = "\n".join([*tags, context.get("metatags", "")])
 
 
