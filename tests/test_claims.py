@@ -149,7 +149,9 @@ OWN_WHEN_IDLE = {
         ("claim-ramp", "[robustlib.accuracy(", "[1 - robustlib.accuracy("),
     ],
     "09_bug_museum": [
-        # The layer takes what is stored, and the attempts are added up.
+        # What is read in training mode is what is not read, the layer takes what is stored, and
+        # the attempts are added up.
+        ("claim-exhibit-8", "kept(network, points)", "~kept(network, points)"),
         ("exhibit-8", "images.mean(axis=0), images.var(axis=0)", "stored_mean, stored_variance"),
         (
             "claim-checks-of-counts",
@@ -173,6 +175,8 @@ OWN_WHEN_IDLE = {
         # An attack without aim does the opposite, and every image can be steered anywhere.
         ("claim-targets", "points)) != labels", "points)) == labels"),
         ("claim-targets", "(hits | ~others)", "(hits | True)"),
+        # Every digit is read under every perturbation.
+        ("claim-universal", "read(m, points)) == test.labels", "read(m, points)) >= 0"),
         # Square's perturbations are no perturbations, and a target counts nine times.
         ("claim-promised", 'by_square["PGD"]', "np.arange(5), images[:5]"),
         ("claim-targets", "away.sum() / others.sum()", "away.sum() / 200"),
@@ -193,7 +197,6 @@ OWN_WHEN_IDLE = {
         # No gradient is zero, and Square alone breaks every image.
         ("claim-surfaces", "abs(slope[chosen]).sum()", "abs(slope[chosen]).sum() + 1"),
         ("claim-paired", "(by_square & ~auto).sum()", "len(many)"),
-        ("claim-restarts", "len(hidden) - both", "len(many)"),
     ],
     "10_browser": [
         # The networks count twice, the way back is a pixel off, and the file holds doubles.
@@ -229,6 +232,8 @@ OWN_AT_ZERO = {
         # Three images count as hidden, so that there is something to climb.
         ("no-slope", "hidden = np.flatnonzero(by_square & ~auto)", "hidden = np.arange(3)"),
         ("climb-table", "np.flatnonzero(auto & by_square)", "hidden"),
+        # And Square breaks all images that starts do not.
+        ("claim-restarts", "len(hidden) - both", "len(many)"),
         # The network that is written out has other logits.
         ("claim-road", "lent(x[:100])", "2 * lent(x[:100])"),
     ],
