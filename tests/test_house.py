@@ -53,8 +53,9 @@ ARROWS = {
     "exercises_threats": "verdicts",
     "exercises_museum": "verdicts",
     "exercises_museum_evaluation": "verdicts",
+    "exercises_browser": "verdicts",
     "exercises": "exercises_basics exercises_training exercises_evaluation exercises_masking "
-    "exercises_threats exercises_museum exercises_museum_evaluation",
+    "exercises_threats exercises_museum exercises_museum_evaluation exercises_browser",
 }
 # Libraries that stay in their rooms; those in LAZY are imported only inside functions.
 HOMES = {
