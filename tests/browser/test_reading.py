@@ -62,7 +62,7 @@ def test_the_whole_of_a_page_is_reached_by_keyboard(visit):
     nodes = [
         node
         for node in page.locator("article a[href], article button").element_handles()
-        if node.evaluate("node => node.checkVisibility()")
+        if node.evaluate("node => node.checkVisibility({visibilityProperty: true})")
     ]
     before = [node.evaluate(LOOK) for node in nodes]
     reached = set()
