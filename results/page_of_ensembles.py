@@ -16,8 +16,8 @@ def markdown(stored: dict) -> str:
     n = stored["rows"][0]["examples"]
     return (
         f"{out_of_date(stored, content_hash())}{tables}"
-        f"From left to right, what is still classified correctly of {n:,} test images after each "
-        "attack and those before it; the interval is Wilson's, of the last one. Each is an upper "
+        f"From left to right, per cent of {n:,} test images that are still classified correctly "
+        "after each attack and those before it; the interval is Wilson's, 95 %, of the last one. Each is an upper "
         f"bound. {_difference(stored)} Passes and queries are millions, over all images. "
         f"{where_from(stored, 'ensembles.json')}\n\n{_flags(stored)}\n"
     )
@@ -25,7 +25,7 @@ def markdown(stored: dict) -> str:
 
 def _table(rows):
     attacks = [attack["name"] for attack in rows[0]["attacks"]]
-    header = ["trained by", "ensemble", "clean", *attacks, "95 % interval", "minutes"]
+    header = ["trained by", "ensemble", "clean", *attacks, "interval", "minutes"]
     header += ["passes", "queries"]
     lines = [header, ["---"] * len(header), *(_cells(row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -41,8 +41,8 @@ def _cells(row):
     return (
         row["model"],
         row["ensemble"],
-        *(f"{count / n:.2%}" for count in counts),
-        f"{low:.1%} to {high:.1%}",
+        *(f"{100 * count / n:.1f}" for count in counts),
+        f"{100 * low:.1f} to {100 * high:.1f}",
         f"{row['seconds'] / 60:.1f}",
         f"{passes / 1e6:.2f}",
         f"{queries / 1e6:.2f}",
