@@ -1,5 +1,6 @@
 """How the results of the ensembles are shown: on the book's page of long results."""
 
+import re
 from itertools import groupby
 
 from results.ensembles import content_hash
@@ -17,8 +18,8 @@ def markdown(stored: dict) -> str:
     return (
         f"{out_of_date(stored, content_hash())}{tables}"
         f"From left to right, per cent of {n:,} test images that are still classified correctly "
-        "after each attack and those before it; the interval is Wilson's, 95 %, of the last one. Each is an upper "
-        f"bound. {_difference(stored)} Passes and queries are millions, over all images. "
+        "after each attack and those before it; the interval is Wilson's, 95 %, of the last one. "
+        f"Each is an upper bound. {_difference(stored)} Passes and queries are millions, over all images. "
         f"{where_from(stored, 'ensembles.json')}\n\n{_flags(stored)}\n"
     )
 
@@ -72,4 +73,5 @@ def _flags(stored):
         for row in stored["rows"]
         for flag in row["flags"]
     ]
-    return "Flags that were raised:\n\n" + "\n".join(lines) if lines else "No flag was raised."
+    linked = re.sub(r"See (\d\d_\w+)", r"See [\1](../notebooks/\1.ipynb)", "\n".join(lines))
+    return f"Flags that were raised:\n\n{linked}" if lines else "No flag was raised."
