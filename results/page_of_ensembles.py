@@ -19,8 +19,8 @@ def markdown(stored: dict) -> str:
         f"{out_of_date(stored, content_hash())}{tables}"
         f"From left to right, per cent of {n:,} test images that are still classified correctly "
         "after each attack and those before it; the interval is Wilson's, 95 %, of the last one. "
-        f"Each is an upper bound. {_difference(stored)} Passes and queries are millions, over all images. "
-        f"{where_from(stored, 'ensembles.json')}\n\n{_flags(stored)}\n"
+        f"Each is an upper bound. {_difference(stored)} Passes and queries are millions, over all "
+        f"images. {where_from(stored, 'ensembles.json')}\n\n{_flags(stored)}\n"
     )
 
 
