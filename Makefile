@@ -9,8 +9,9 @@ DATASET := mnist
 
 PY := .venv/bin/python
 NBVAL := -m pytest -p tests.notebook_seconds --nbval-lax --nbval-cell-timeout=300 notebooks
-# Two files of tests at a time, each by one process, which has compiled what its tests share.
-SIDE_BY_SIDE := -n 2 --dist loadfile
+# Two files of tests at a time, each by one process, which has compiled what its tests share; in
+# the order of their names, so that the longest are among the first.
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 CACHE := $(CURDIR)/.cache
 $(shell mkdir -p "$(CACHE)/tmp")
 
