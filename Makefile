@@ -76,9 +76,9 @@ serve:  ## show the built book at a local address (PORT=8000 to choose the port)
 	@$(PY) -u -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 test: lint  ## lint, unit tests, every chapter on mnist_small
-	@echo "[test] Unit tests: about 20 minutes."
+	@echo "[test] Unit tests: 10 to 15 minutes."
 	@$(PY) -m pytest $(SIDE_BY_SIDE)
-	@echo "[test] Every chapter on mnist_small: about 5 minutes."
+	@echo "[test] Every chapter on mnist_small, two at a time: about 4 minutes."
 	@ROBUSTLIB_DATASET=mnist_small $(PY) $(NBVAL) $(SIDE_BY_SIDE)
 	@echo "[test] Left out, since it needs a browser: make test-browser, after make book."
 
@@ -114,11 +114,11 @@ test-browser: .venv/complete .venv-browser/complete  ## the built pages in Chrom
 	@PLAYGROUND_REFERENCE="$(CACHE)/playground.npz" $(BROWSER)
 
 bench: .venv-bench/complete  ## measure robustlib beside other libraries
-	@echo "[bench] Running the benchmarks: about 15 minutes; leave the machine alone meanwhile."
+	@echo "[bench] Running the benchmarks: about 25 minutes; leave the machine alone meanwhile."
 	@.venv-bench/bin/python -m benchmarks
 
 results: .venv/complete  ## compute the long results again, results/*.json
-	@echo "[results] Training and attacking: about 45 minutes; leave the machine alone meanwhile."
+	@echo "[results] Training and attacking: about 40 minutes; leave the machine alone meanwhile."
 	@$(PY) -m results
 
 lint: .venv/complete  ## check with ruff, notebooks too
