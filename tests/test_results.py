@@ -85,7 +85,6 @@ def test_quick_is_within_a_point_of_standard():
     rows = {(r["model"], r["norm"], r["ensemble"]): r for r in page.load("ensembles")["rows"]}
     quick, standard = (rows["PGD", "l-inf", which] for which in ("quick", "standard"))
     assert 0 <= quick["robust_correct"] - standard["robust_correct"] <= 0.01 * quick["examples"]
-    assert quick["seconds"] < 180
 
 
 def test_a_sample_of_the_ensembles_measured_again():

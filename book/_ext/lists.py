@@ -77,7 +77,7 @@ class FillIn(SphinxPostTransform):
     def _where(self, kind):
         if kind == "exercises":
             return []
-        from results.about import about
+        from results.about import about  # stored_result has put the book's folder on the path
 
         here = about("make book", PACKAGES)
         versions = ", ".join(f"{name} {number}" for name, number in here["versions"].items())

@@ -1,7 +1,7 @@
 r"""Numbers that lead somewhere: equations and figures get an anchor, and their mentions a link.
 
-A chapter writes its numbers out, so that they are the same in the book, in Jupyter and on Colab:
-`\tag{3.2}` in a formula, **Figure 3.2.** at the beginning of a caption. Where the text says
+A chapter writes its numbers out: `\tag{3.2}` in a formula, which Jupyter and Colab show as well,
+and **Figure 3.2.** at the beginning of a caption, which the book alone shows. Where the text says
 "equation (3.2)" or "figure 3.2", the page links it. A mention of what is not there is a warning.
 """
 

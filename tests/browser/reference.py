@@ -58,11 +58,14 @@ def main() -> None:
     labels = np.append((few.labels + 1) % 10, 3)  # at the true class, many gradients are tiny
     model = robustlib.SmallCNN(channels=(8, 16), hidden=24, fast=False)
     arrays = {"images": images, "labels": labels}
+
+    def summed(images, logits_fn):
+        return robustlib.cross_entropy(logits_fn(images), labels).sum()
+
     for name, params in weights().items():
         logits_fn = robustlib.logits_fn(model.apply, {"params": params})
-        summed = lambda x, f=logits_fn: robustlib.cross_entropy(f(x), labels).sum()  # noqa: E731
         arrays[f"{name} logits"] = np.asarray(logits_fn(images))
-        arrays[f"{name} gradients"] = np.asarray(jax.grad(summed)(jnp.asarray(images)))
+        arrays[f"{name} gradients"] = np.asarray(jax.grad(summed)(jnp.asarray(images), logits_fn))
     np.savez(sys.argv[1], **arrays)
 
 
