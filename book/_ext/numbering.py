@@ -107,8 +107,14 @@ def merge(app, env, docnames, other):
     pages(env).update(pages(other))
 
 
+def written_out(app, config):
+    """Let Sphinx number nothing by itself, whatever another extension has asked for."""
+    config.numfig = False
+
+
 def setup(app):
     """Tell Sphinx about it."""
+    app.connect("config-inited", written_out, priority=900)
     app.add_transform(Numbers)
     app.add_post_transform(Mentions)
     app.connect("env-purge-doc", forget)
