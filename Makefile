@@ -33,7 +33,7 @@ export XDG_DATA_HOME := $(CACHE)/xdg
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help env book serve test test-mnist test-gpu test-colab test-browser bench results lint format lock publish
+.PHONY: help env book serve test test-mnist test-gpu test-colab test-browser bench pdf results lint format lock publish
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-17s %s\n", $$1, $$2}'
@@ -113,6 +113,11 @@ test-browser: .venv/complete .venv-browser/complete  ## the built pages in Chrom
 	@$(PY) -m tests.browser.reference "$(CACHE)/playground.npz"
 	@PLAYGROUND_REFERENCE="$(CACHE)/playground.npz" $(BROWSER)
 
+pdf: .venv-browser/complete  ## print the built pages into _build/book.pdf
+	@test -f _build/html/index.html || { echo "There is no book yet: type make book first."; exit 1; }
+	@sh tools/find_chromium.sh >/dev/null
+	@.venv-browser/bin/python tools/book_pdf.py _build/book.pdf
+
 bench: .venv-bench/complete  ## measure robustlib beside other libraries
 	@echo "[bench] Running the benchmarks: about 25 minutes; leave the machine alone meanwhile."
 	@.venv-bench/bin/python -m benchmarks
@@ -132,6 +137,7 @@ COMPILE := .cache/uv/bin/uv pip compile --quiet --universal --generate-hashes
 lock: .venv/complete  ## pin requirements.in again, and the lists of the other environments
 	@test -x .cache/uv/bin/uv || { $(PY) -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet uv; }
 	$(COMPILE) --python-version 3.11 requirements.in -o requirements.txt
+	sed -nE '/^(setuptools|wheel)==/,/[^\\]$$/p' requirements.txt > build-requirements.txt
 	$(COMPILE) --python-version 3.11 --overrides benchmarks/overrides.txt \
 		benchmarks/requirements.in -o benchmarks/requirements.txt
 	$(COMPILE) --python-version 3.13 tests/colab/requirements.in -o tests/colab/requirements.txt

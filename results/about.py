@@ -34,8 +34,8 @@ def about(command: str, packages: tuple[str, ...]) -> dict:
 
 
 def write(path: Path, stored: dict) -> None:
-    """Write a file of results, with a checksum over all that it holds."""
-    text = json.dumps({"sha256": _checksum(stored)} | stored, indent=1)
+    """Write a file of results, with a checksum over its name and all that it holds."""
+    text = json.dumps({"sha256": _checksum(path.name, stored)} | stored, indent=1)
     path.write_text(f"{text}\n", encoding="utf-8")
 
 
@@ -43,10 +43,10 @@ def read(path: Path) -> dict:
     """Return what a file of results holds.
 
     Raises:
-        ValueError: it was changed since it was written.
+        ValueError: it was changed since it was written, or is another file under its name.
     """
     stored = json.loads(path.read_text(encoding="utf-8"))
-    if stored.pop("sha256", None) != _checksum(stored):
+    if stored.pop("sha256", None) != _checksum(path.name, stored):
         raise ValueError(
             f"{path.name} does not hold what was computed: its checksum does not match. Take it "
             "from the repository again, or compute it anew."
@@ -54,8 +54,8 @@ def read(path: Path) -> dict:
     return stored
 
 
-def _checksum(stored: dict) -> str:
-    return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()
+def _checksum(name: str, stored: dict) -> str:
+    return hashlib.sha256(json.dumps([name, stored], sort_keys=True).encode()).hexdigest()
 
 
 def _commit() -> str:

@@ -91,6 +91,14 @@ def means(stored: dict) -> dict:
     }
 
 
+def in_words(stored: dict) -> str:
+    """Return the means of the headline in sentences, in Markdown."""
+    return (
+        f"{out_of_date(stored, content_hash())}{_means(stored)} Each attack has 10 restarts, "
+        f"{stored['threat']}. {where_from(stored, 'headline.json')}\n"
+    )
+
+
 def _means(stored):
     sentences = []
     for name, (*attacked, robust) in means(stored).items():

@@ -24,6 +24,46 @@ def markdown(stored: dict) -> str:
     )
 
 
+CHAPTERS = {
+    "standard": "01_standard_training",
+    "FGSM-mixed 0.1": "04_adversarial_training",
+    "FGSM-mixed 0.3": "04_adversarial_training",
+    "PGD": "05_pgd",
+    "PGD long": "07_gradient_masking",
+    "PGD l-2": "08_threat_models",
+}
+
+
+def overview(stored: dict) -> str:
+    """Return what the standard ensemble leaves of each network, a line each, in Markdown."""
+    rows = {
+        (row["model"], row["norm"]): row for row in stored["rows"] if row["ensemble"] == "standard"
+    }
+    threats = {norm: row["threat"] for (_, norm), row in rows.items()}
+    header = ["network", "met in", "clean", *(f"{threat}" for threat in threats.values())]
+    lines = [header, ["---"] * len(header)]
+    for model, chapter in CHAPTERS.items():
+        left = [_share(rows.get((model, norm))) for norm in threats]
+        row = next(row for (name, _), row in rows.items() if name == model)
+        clean = f"{row['clean_correct'] / row['examples']:.1%}"
+        link = f"[chapter {int(chapter[:2])}](../notebooks/{chapter}.ipynb)"
+        lines.append([f"`{model}`", link, clean, *left])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return (
+        f"{out_of_date(stored, content_hash())}{table}\n\n"
+        f"What is left of {row['examples']:,} test images, with Wilson's 95 % interval; a dash "
+        "where the attacks were not run. Each is an upper bound: a stronger attack can only lower "
+        f"it. {where_from(stored, 'ensembles.json')}\n"
+    )
+
+
+def _share(row):
+    if row is None:
+        return "–"
+    low, high = wilson_interval(row["robust_correct"], row["examples"])
+    return f"{row['robust_correct'] / row['examples']:.1%} ({low:.1%} to {high:.1%})"
+
+
 def _table(rows):
     attacks = [attack["name"] for attack in rows[0]["attacks"]]
     header = ["trained by", "ensemble", "clean", *attacks, "interval", "minutes"]

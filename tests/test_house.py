@@ -188,7 +188,9 @@ def test_the_chapters_are_executed_at_each_build_and_an_error_stops_it():
 
 
 def test_there_is_a_colab_button_where_there_is_an_address():
-    assert bool(CONFIG["launch_buttons"]["colab_url"]) == bool(CONFIG["repository"]["url"])
+    repository = CONFIG["repository"]
+    assert bool(CONFIG["launch_buttons"]["colab_url"]) == bool(repository["url"])
+    assert not repository["url"] or repository["branch"] == f"v{PROJECT['version']}"
 
 
 def test_the_api_page_lists_every_public_name():
@@ -204,14 +206,14 @@ def test_the_bibliography_lists_what_the_chapters_cite():
     assert set(listed) == set(re.findall(r"arxiv\.org/abs/([\d.]+\d)", text))
 
 
-def test_the_readme_installs_the_locked_build_tools():
+def test_the_build_tools_are_locked_alike_in_both_lists():
     locked = (ROOT / "requirements.txt").read_text(encoding="utf-8")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    pins = re.findall(r"^(?:setuptools|wheel)==[^\s;]+", locked, flags=re.MULTILINE)
-    assert len(pins) == 2 and all(f" {pin}" in readme for pin in pins)
+    tools = (ROOT / "build-requirements.txt").read_text(encoding="utf-8")
+    blocks = re.findall(r"^(?:setuptools|wheel)==.*?[^\\]$", locked, flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2 and tools.splitlines() == "\n".join(blocks).splitlines()
 
 
-@pytest.mark.parametrize("folder", [".", "benchmarks", "tests/colab"])
+@pytest.mark.parametrize("folder", [".", "benchmarks", "tests/colab", "tests/browser"])
 def test_each_locked_list_holds_what_its_source_asks_for(folder):
     source = re.sub(r"#.*", "", (ROOT / folder / "requirements.in").read_text(encoding="utf-8"))
     asked = [Requirement(line) for line in source.splitlines() if line.strip() and line[0] != "-"]

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import yaml
 
-from tests.test_house import ROOT
+from tests.test_house import PROJECT, ROOT
 from tools.publish import UNKNOWN, publish
 
 FILES = ["_config.yml", "CITATION.cff", "README.md"]
@@ -16,7 +16,7 @@ SECOND = "https://github.com/somebody-else/the-book"
 
 @pytest.fixture
 def copy(tmp_path):
-    for name in FILES:
+    for name in [*FILES, "pyproject.toml"]:
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copytree(
         ROOT / "notebooks", tmp_path / "notebooks", ignore=lambda *_: [".ipynb_checkpoints"]
@@ -33,6 +33,7 @@ def test_the_address_is_filled_in_everywhere(copy):
     publish(copy, FIRST + ".git")
     config = yaml.safe_load((copy / "_config.yml").read_text(encoding="utf-8"))
     assert config["repository"]["url"] == FIRST
+    assert config["repository"]["branch"] == f"v{PROJECT['version']}"
     assert config["launch_buttons"]["colab_url"].startswith("https://colab.")
     assert config["html"]["baseurl"] == "https://somebody.github.io/a-book/"
     citation = yaml.safe_load((copy / "CITATION.cff").read_text(encoding="utf-8"))

@@ -84,7 +84,30 @@ def test_the_ensembles_were_run_by_this_code():
 def test_quick_is_within_a_point_of_standard():
     rows = {(r["model"], r["norm"], r["ensemble"]): r for r in page.load("ensembles")["rows"]}
     quick, standard = (rows["PGD", "l-inf", which] for which in ("quick", "standard"))
+    assert quick["examples"] == standard["examples"]
     assert 0 <= quick["robust_correct"] - standard["robust_correct"] <= 0.01 * quick["examples"]
+
+
+def test_the_flags_are_quiet_on_honest_models_and_light_up_where_square_leads():
+    """Of the networks that were trained for a threat model, under it, and of one that was not."""
+    raised = {
+        (row["model"], row["norm"]): [flag for flag in row["flags"] if "baseline" not in flag]
+        for row in page.load("ensembles")["rows"]
+    }
+    honest = [("PGD", "l-inf"), ("PGD long", "l-inf"), ("PGD l-2", "l-2")]
+    assert [raised[which] for which in honest] == [[], [], []]
+    assert any("Square Attack, which asks for no gradient" in f for f in raised["PGD", "l-2"])
+
+
+def test_the_benchmarks_reach_their_goals():
+    for results in about.read(report.RESULTS).values():
+        for what, goal, measured in report.goals(results):
+            least = goal.startswith("at least ")
+            bound, number = (
+                float(goal.removeprefix("at least ").removeprefix("at most ")),
+                float(measured),
+            )
+            assert number >= bound if least else number <= bound, (what, goal, measured)
 
 
 def test_a_sample_of_the_ensembles_measured_again():
@@ -105,6 +128,19 @@ def test_the_ensembles_are_run_from_end_to_end(monkeypatch):
     assert "Out of date" in page_of_ensembles.markdown(found | {"hash": "of other code"})
     assert "- standard, l-inf, epsilon 0.3, quick: No undefended model" in shown
     assert "- PGD, l-inf, epsilon 0.3, quick: No undefended model" not in shown
+
+
+def test_the_first_page_shows_every_network_once():
+    stored = page.load("ensembles")
+    shown = page_of_ensembles.overview(stored)
+    assert {row["model"] for row in stored["rows"]} == set(page_of_ensembles.CHAPTERS)
+    for model, chapter in page_of_ensembles.CHAPTERS.items():
+        assert (
+            shown.count(f"| `{model}` | [chapter {int(chapter[:2])}](../notebooks/{chapter}") == 1
+        )
+        assert (page.ROOT / "notebooks" / f"{chapter}.ipynb").exists()
+    row = next(r for r in stored["rows"] if r["model"] == "PGD l-2" and r["norm"] == "l-2")
+    assert f"{row['robust_correct'] / row['examples']:.1%} (" in shown
 
 
 def test_the_book_finds_the_headline_from_any_folder(tmp_path):
@@ -129,3 +165,7 @@ def test_a_file_that_was_changed_is_named_and_refused(path, tmp_path):
     copy.write_text(f"{text[: i + 3]}8{text[i + 4 :]}", encoding="utf-8")
     with pytest.raises(ValueError, match=f"{path.name} does not hold what was computed"):
         about.read(copy)
+    other = tmp_path / "other.json"
+    other.write_bytes(path.read_bytes())
+    with pytest.raises(ValueError, match="other.json does not hold what was computed"):
+        about.read(other)

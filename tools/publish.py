@@ -4,11 +4,13 @@
 
 `_config.yml` is the source; the set-up cell of each chapter, `CITATION.cff` and the README
 follow it. Publishing again, to another address, replaces the first one. PAGES is where the built
-pages are read; for a repository on GitHub it is that of GitHub Pages, if left out.
+pages are read; for a repository on GitHub it is that of GitHub Pages, if left out. The Colab button
+opens the chapters as the version's tag has them, since their set-up cells install that tag.
 """
 
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +41,9 @@ def publish(root, address, pages=""):
         pages = f"https://{host}" if name.lower() == host else f"https://{host}/{name}"
     if pages and not re.fullmatch(r"https?://[\w.-]+(:\d+)?(/[\w.-]+)*/?", pages):
         sys.exit("Say where the pages are read: PAGES=https://OWNER.github.io/NAME")
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     replace(config, r'(?<=\n  url: ")[^"]*', address)
+    replace(config, r"(?<=\n  branch: ).*", f"v{project['version']}")
     replace(config, r'(?<=\n  colab_url: ")[^"]*', COLAB if on_github else "")
     replace(config, r'(?<=\n  baseurl: ")[^"]*', f"{pages.removesuffix('/')}/" if pages else "")
     for notebook in sorted((root / "notebooks").glob("*.ipynb")):

@@ -4,11 +4,14 @@ import re
 
 from docutils import nodes
 from myst_nb.sphinx_ import NbMetadataCollector
+from sphinx.errors import ExtensionError
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jupyter-book")
-# An exercise says how hard it is and how long it takes, in its title or in its first words.
+# A chapter says how hard it is and how long it takes, in its second cell.
+LABELS = re.compile(r"Needs: .* Time: (?P<time>.*?)\. Difficulty: (?P<difficulty>\w+)\.", re.S)
+# So does an exercise, in its title or in its first words.
 HOW = re.compile(r"\((easy|medium|hard), (\d+) minutes\.?\)", re.IGNORECASE)
 
 
@@ -71,8 +74,16 @@ class FillIn(SphinxPostTransform):
             total += seconds or 0
             title = self.env.titles[page].astext()
             shown = "not run" if seconds is None else f"{seconds:.0f} s"
-            rows.append((self._link(page, title), shown))
-        return ("chapter", "ran in"), [*rows, ("all of them", f"{total:.0f} s")]
+            rows.append((self._link(page, title), *self._labels(page), shown))
+        header = "chapter", "difficulty", "how long it takes you", "ran in"
+        return header, [*rows, ("all of them", "", "", f"{total:.0f} s")]
+
+    def _labels(self, page):
+        """Return the difficulty that a chapter states in its first lines, and the time."""
+        for paragraph in self.env.get_doctree(page).findall(nodes.paragraph):
+            if found := LABELS.search(paragraph.astext()):
+                return found["difficulty"], found["time"]
+        raise ExtensionError(f"{page} states no time and difficulty.")
 
     def _where(self, kind):
         if kind == "exercises":

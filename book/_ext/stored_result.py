@@ -16,6 +16,8 @@ from results import page, page_of_ensembles
 
 RESULTS = {
     "headline": lambda: page.markdown(page.load()),
+    "means": lambda: page.in_words(page.load()),
+    "overview": lambda: page_of_ensembles.overview(page.load("ensembles")),
     "ensembles": lambda: page_of_ensembles.markdown(page.load("ensembles")),
     "agreement": report.agreement,
 }

@@ -1,6 +1,7 @@
 """What a site needs beside its pages: a policy, a preview card, a site map, a page for no page."""
 
 import html
+import json
 from pathlib import Path
 
 from docutils import nodes
@@ -25,13 +26,46 @@ NOT_FOUND = (
 )
 
 
+# On the 404 page, which is shown at any depth, links count from the published address.
+BASE = """<script>
+if (location.href.startsWith({address})) {{
+  document.write("<base href=" + {address} + ">");
+  addEventListener("DOMContentLoaded", () => {{
+    for (const link of document.querySelectorAll("a[href^='#']"))
+      link.href = location.pathname + link.getAttribute("href");
+  }});
+}}
+</script>"""
+FIRST_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+{tags}
+<link rel="icon" href="_static/favicon.svg">
+<meta http-equiv="refresh" content="0; url={page}">
+</head>
+<body><p><a href="{page}">The book starts here.</a></p></body>
+</html>
+"""
+
+
 def head(app, pagename, templatename, context, doctree):
     """Add the policy and the preview to the head of a page."""
+    tags = preview(app, pagename, context.get("title", ""), doctree)
+    if pagename == "404" and app.config.html_baseurl:
+        tags.append(BASE.format(address=json.dumps(app.config.html_baseurl)))
+    # A list, by its role, may not have the links that docutils puts between its items.
+    body = context.get("body", "")
+    context["body"] = body.replace('<div role="list" class="citation-list">', "<div>")
+    context["metatags"] = "\n".join([*tags, context.get("metatags", "")])
+
+
+def preview(app, pagename, title, doctree):
+    """Return the tags that say what a page may load, and what shows where somebody shares it."""
     address = app.config.html_baseurl
     tags = [f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">']
-    if pagename == "404" and address:  # it is shown at any depth
-        tags.append(f'<base href="{html.escape(address)}">')
-    about = {"og:title": context.get("title", ""), "og:type": "article"}
+    about = {"og:title": title, "og:type": "article"}
     about |= {"og:site_name": app.config.html_title or app.config.project}
     if doctree and (words := first_sentences(doctree)):
         about["og:description"] = words
@@ -43,10 +77,7 @@ def head(app, pagename, templatename, context, doctree):
     for name, content in about.items():
         content = html.escape(html.unescape(content))
         tags.append(f'<meta property="{name}" content="{content}">')
-    # A list, by its role, may not have the links that docutils puts between its items.
-    body = context.get("body", "")
-    context["body"] = body.replace('<div role="list" class="citation-list">', "<div>")
-    context["metatags"] = "\n".join([*tags, context.get("metatags", "")])
+    return tags
 
 
 def first_sentences(doctree):
@@ -62,6 +93,16 @@ def no_page(app):
     """Give a page for addresses that lead nowhere."""
     root = app.config.html_baseurl or "index.html"
     yield "404", {"title": "No such page", "body": NOT_FOUND.format(root=root)}, "page.html"
+
+
+def first_page(app, error):
+    """Write the page at the root of the book, which leads on and whose address people share."""
+    if error or app.builder.format != "html":
+        return
+    first, title = app.config.root_doc, html.escape(app.config.html_title or app.config.project)
+    tags = "\n".join(preview(app, first, title, app.env.get_doctree(first)))
+    page = FIRST_PAGE.format(title=title, tags=tags, page=f"{first}.html")
+    Path(app.outdir, "index.html").write_text(page, encoding="utf-8")
 
 
 def site_map(app, error):
@@ -82,5 +123,6 @@ def setup(app):
     """Tell Sphinx about it."""
     app.connect("html-page-context", head)
     app.connect("html-collect-pages", no_page)
+    app.connect("build-finished", first_page)
     app.connect("build-finished", site_map)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -28,7 +28,8 @@ def weights():
     networks = {}
     for name in ("standard", "fgsm", "pgd"):
         record = records[name]
-        assert zlib.crc32((name + record["base64"]).encode()) == record["crc32"]
+        rest = {key: value for key, value in record.items() if key != "crc32"}
+        assert zlib.crc32(json.dumps(rest, separators=(",", ":")).encode()) == record["crc32"]
         numbers = np.frombuffer(base64.b64decode(record["base64"]), "<f4")
         params = {}
         for layer, shape in zip(LAYERS, record["shapes"], strict=True):

@@ -75,23 +75,26 @@ def test_an_attack_stays_in_ball_and_box_and_raises_the_loss(visit, reference, t
 
 
 def test_forty_steps_answer_within_300_milliseconds(visit):
-    """The whole of an answer on one core: attack, pictures and charts."""
+    """The whole of an answer: attack, pictures and charts, then the shades of the loss."""
     page, _ = visit(f"{PAGE}#attack=pgd&steps=40&network=pgd")
-    milliseconds = page.evaluate(
+    answers, shades = page.evaluate(
         """async () => {
-            const input = document.querySelector('[name=epsilon]'), times = [];
+            const input = document.querySelector('[name=epsilon]'), answers = [], shades = [];
+            const ball = document.querySelector('[data-part=ball]');
             for (let i = 0; i < 9; i++) {
                 input.value = 20 + i;
                 const start = performance.now();
                 input.dispatchEvent(new Event('input', {bubbles: true}));
                 await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
-                times.push(performance.now() - start);
+                answers.push(performance.now() - start);
+                while (!ball.querySelector('.pg-loss')) await new Promise(done => setTimeout(done));
+                shades.push(performance.now() - start);
             }
-            return times.sort((a, b) => a - b)[4];
+            return [answers, shades].map(times => times.sort((a, b) => a - b)[4]);
         }"""
     )
-    print(f"PGD with 40 steps, pictures included: {milliseconds:.0f} ms")
-    assert milliseconds < 300
+    print(f"PGD with 40 steps: {answers:.0f} ms with the pictures, {shades:.0f} with the shades")
+    assert answers < 300
 
 
 def said(page):
@@ -123,10 +126,40 @@ def test_each_state_has_an_address(visit):
     page.get_by_role("button", name="Other random numbers").click()
     page.locator(".pg-thumbnails label").nth(5).click()
     address, words = page.url.partition("#")[2], said(page)
-    for part in ("network=fgsm", "threat=l2", "epsilon=17", "steps=7", "seed=2", "image=5"):
+    for part in ("network=fgsm", "threat=l2", "epsilon=1.7", "steps=7", "seed=2", "image=5"):
         assert part in address
     other, more = visit(f"{PAGE}#{address}")
     assert said(other) == words and not faults + more
+
+
+def test_the_address_is_copied(visit):
+    page, faults = visit(PAGE, permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_label("with FGSM", exact=False).check()
+    page.get_by_role("button", name="Copy the address").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    copied = page.evaluate("() => navigator.clipboard.readText()")
+    assert copied == page.url and "network=fgsm" in copied and not faults
+
+
+def test_it_answers_from_its_folder_too(visit):
+    page, faults = visit(PAGE, base=f"{BOOK.as_uri()}/")
+    assert "is read as" in said(page) and not faults
+
+
+@pytest.mark.parametrize("attack", ["noise", "fgsm", "pgd"])
+def test_the_ball_shows_the_box(visit, attack):
+    """The dashed region has an area: the plane goes along directions that the box allows."""
+    page, _ = visit(f"{PAGE}#network=standard&attack={attack}&epsilon=0.2")
+    area = page.evaluate(
+        """() => {
+            const points = [...document.querySelector('[data-part=ball] .pg-box').points];
+            return Math.abs(points.reduce((sum, p, i) => {
+                const q = points[(i + 1) % points.length];
+                return sum + p.x * q.y - q.x * p.y;
+            }, 0)) / 2;
+        }"""
+    )
+    assert area > 100  # of the chart's 66,000
 
 
 def test_an_address_without_sense_is_the_first_state(visit):
@@ -164,8 +197,20 @@ def test_a_digit_is_drawn_with_a_finger(visit):
     assert "Draw a digit" in said(page)
     page.locator("[data-part=before]").scroll_into_view_if_needed()
     box = page.locator("[data-part=before]").bounding_box()
-    for row in range(5, 23):
-        page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] * row / 28)
+    finger, before = page.context.new_cdp_session(page), page.evaluate("() => scrollY")
+
+    def touch(kind, *rows):
+        at = [
+            {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] * row / 28}
+            for row in rows
+        ]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
+
+    touch("touchStart", 5)
+    for row in range(6, 23):
+        touch("touchMove", row)
+    touch("touchEnd")
+    assert page.evaluate("() => scrollY") == before  # the picture, not the page, was moved
     assert page.evaluate(INK) > 30 and "Your drawing is read as" in said(page) and not faults
     grave = [r["id"] for r in Axe().run(page).response["violations"] if r["impact"] in GRAVE]
     assert not grave
@@ -189,19 +234,40 @@ def test_every_control_is_reached_by_keyboard(visit):
     assert {"image", "network", "attack", "threat", "epsilon", "steps", "again", "share"} <= names
 
 
-@pytest.mark.parametrize("change", ["damaged", "swapped"])
-def test_weights_that_are_not_what_they_say_are_refused(visit, change):
+def test_the_arrow_keys_choose_and_drag(visit):
+    page, faults = visit(f"{PAGE}#network=standard&attack=pgd&epsilon=0")
+    words = said(page)
+    page.locator("[name=epsilon]").focus()
+    for _ in range(30):
+        page.keyboard.press("ArrowRight")
+    fooled = said(page)
+    page.locator("[name=network][value=standard]").focus()
+    page.keyboard.press("ArrowUp")  # from the first to the last
+    assert len({words, fooled, said(page)}) == 3 and not faults
+    assert "epsilon=0.25" in page.url and "network=pgd" in page.url
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("pgd", "record.base64 = record.base64.replace(/^..../, 'AAAA')", "the data are damaged."),
+        ("pgd", "record.base64 = PLAYGROUND_WEIGHTS.fgsm.base64", "the data are damaged."),
+        ("pgd", "record.shapes = record.shapes.toReversed()", "the data are damaged."),
+        ("pgd", "Object.assign(record, PLAYGROUND_WEIGHTS.fgsm)", "these are the data of fgsm."),
+        ("images", "record.labels = record.labels.toReversed()", "the data are damaged."),
+    ],
+)
+def test_data_that_are_not_what_they_say_are_refused(visit, name, change, said):
     page, _ = visit(PAGE)
-    said = page.evaluate(
-        """change => {
-            const record = {...PLAYGROUND_WEIGHTS.pgd};
-            if (change === "swapped") record.base64 = PLAYGROUND_WEIGHTS.fgsm.base64;
-            else record.base64 = record.base64.replace(/^..../, "AAAA");
-            try { Playground.load(record, "pgd"); } catch (error) { return error.message; }
-        }""",
-        change,
+    found = page.evaluate(
+        f"""name => {{
+            const record = {{...PLAYGROUND_WEIGHTS[name]}};
+            {change};
+            try {{ Playground.bytesOf(record, name); }} catch (error) {{ return error.message; }}
+        }}""",
+        name,
     )
-    assert said == "pgd: the data are damaged."
+    assert found == f"{name}: {said}"
 
 
 def test_a_page_with_damaged_weights_says_so(visit, browser, site):

@@ -2,17 +2,23 @@
 
 import json
 import re
+import sys
 
 import pytest
-from conftest import BOOK, PAGES, ROOT
+from conftest import BOOK, PAGES, ROOT, THEMES, WIDTHS
+
+sys.path.append(str(ROOT))
+
+from tools import book_pdf
 
 CHAPTERS = [name for name in PAGES if name.startswith("notebooks/")]
 NOTATION = (BOOK / "book/notation.html").read_text(encoding="utf-8")
 GLOSSARY = re.findall(r'<dt id="term-[^>]*>([^<]+)<', NOTATION)
 
 
-def test_a_cell_is_copied(visit):
-    page, faults = visit(CHAPTERS[0], permissions=["clipboard-read", "clipboard-write"])
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_cell_is_copied(visit, name):
+    page, faults = visit(name, permissions=["clipboard-read", "clipboard-write"])
     cell = page.locator(".cell_input .highlight").nth(1)
     cell.hover()
     cell.locator("button.copybtn").click()
@@ -32,8 +38,9 @@ def test_hints_and_solutions_unfold(visit, name):
     assert last.locator("xpath=*[2]").is_visible()
 
 
-def test_the_theme_is_switched_and_kept(visit):
-    page, faults = visit("book/index.html")
+@pytest.mark.parametrize("name", ["book/index.html", "book/playground.html", CHAPTERS[1]])
+def test_the_theme_is_switched_and_kept(visit, name):
+    page, faults = visit(name)
     theme = "() => document.documentElement.dataset.theme"
     for _ in range(3):  # auto, light, dark in turn
         page.locator("button.theme-switch-button:visible").first.click()
@@ -56,26 +63,73 @@ LOOK = """node => { const style = getComputedStyle(node);
     return style.outline + style.boxShadow + style.backgroundColor + style.textDecoration; }"""
 
 
-def test_the_whole_of_a_page_is_reached_by_keyboard(visit):
-    """Tab goes through every link and button of the text, and each shows where the focus is."""
-    page, _ = visit("book/index.html")
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", ["book/index.html", "search.html", CHAPTERS[0]])
+def test_the_whole_of_a_page_is_reached_by_keyboard(visit, name, width):
+    """Tab goes through all links, buttons and folds, and each shows where the focus is."""
+    page, _ = visit(name, width=width)
     nodes = [
         node
-        for node in page.locator("article a[href], article button").element_handles()
+        for node in page.locator(
+            ":is(header, main) :is(a[href], button, summary, input):not([tabindex='-1'])"
+        ).element_handles()
         if node.evaluate("node => node.checkVisibility({visibilityProperty: true})")
     ]
     before = [node.evaluate(LOOK) for node in nodes]
     reached = set()
-    for _ in range(400):
+    for _ in range(600):
         page.keyboard.press("Tab")
         focused = page.evaluate_handle("() => document.activeElement")
         for i, node in enumerate(nodes):
             if i not in reached and node.evaluate("(node, other) => node === other", focused):
                 reached.add(i)
-                assert node.evaluate(LOOK) != before[i], node.inner_text()
+                assert node.evaluate(LOOK) != before[i], node.evaluate("node => node.outerHTML")
         if len(reached) == len(nodes):
             break
-    assert len(reached) == len(nodes)
+    lost = [n.evaluate("n => n.outerHTML") for i, n in enumerate(nodes) if i not in reached]
+    assert not lost
+
+
+def test_on_a_phone_the_menu_opens_and_closes_by_keyboard(visit):
+    page, faults = visit(CHAPTERS[0], width=390)
+    link = page.locator(".bd-sidebar-primary a[href*='02_fgsm']").first
+    assert not link.is_visible()
+    page.locator("button.primary-toggle").focus()
+    page.keyboard.press("Enter")
+    link.wait_for(state="visible")
+    page.keyboard.press("Escape")
+    link.wait_for(state="hidden")
+    assert not faults
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_printed_page_is_black_on_white_and_hides_nothing(visit, theme):
+    page, faults = visit(CHAPTERS[0], theme)
+    page.emulate_media(media="print")
+    looks = page.evaluate(
+        """() => ["article p", "article pre span", "article h2"].map(selector =>
+            getComputedStyle(document.querySelector(selector)).color)"""
+    )
+    for colour in looks:
+        assert sum(map(int, re.findall(r"\d+", colour)[:3])) < 330, colour
+    assert page.locator("details", has_text="Solution").last.locator("pre").first.is_visible()
+    assert not page.locator(".bd-sidebar-primary").is_visible()
+    page.emulate_media(media="screen")
+    assert page.evaluate("() => document.documentElement.dataset.theme") == theme and not faults
+
+
+def test_pages_are_printed_into_one_file(browser):
+    chapters = [name.removesuffix(".html") for name in CHAPTERS[:2]]
+    book = book_pdf.printed(browser, chapters)
+    text = "".join(page.extract_text() for page in book.pages)
+    assert len(book.pages) > 10 and len(book.outline) == 2
+    assert all(words in text for words in ("Standard training", "one step", "Solution"))
+    assert "file:" not in str([page.get("/Annots", []) for page in book.pages])
+
+
+def test_the_file_of_the_book_would_hold_every_page():
+    assert {f"{name}.html" for name in book_pdf.pages()} <= set(PAGES)
+    assert set(CHAPTERS) <= {f"{name}.html" for name in book_pdf.pages()}
 
 
 def sources(kind):
@@ -98,7 +152,10 @@ def test_each_chapter_says_how_long_it_ran():
     page = (BOOK / "book/running_times.html").read_text(encoding="utf-8")
     for chapter in sources("code"):
         assert re.search(
-            rf'notebooks/{chapter}\.html".*?</td>\s*<td><p>[\d,]+ s<', page, flags=re.S
+            rf'notebooks/{chapter}\.html".*?<p>(easy|medium|hard)</p></td>\s*<td><p>[^<]*to read'
+            r"[^<]*</p></td>\s*<td><p>[\d,]+ s<",
+            page,
+            flags=re.S,
         )
 
 
@@ -113,7 +170,10 @@ def test_equations_and_figures_are_numbered_and_their_mentions_lead_there(chapte
     for kind, expected in (("equation", len(tags)), ("figure", page.count("<figcaption>"))):
         assert sorted(int(n) for k, n in anchors if k == kind) == list(range(1, expected + 1))
     mentions = re.findall(
-        r"\b(?:figure \d+\.\d+|equation \(\d+\.\d+\))", sources("markdown")[chapter]
+        r"\b([Ff]igure |[Ee]quation \()(\d+)\.(\d+)", sources("markdown")[chapter]
     )
-    links = re.findall(r'href="[^"]*#(?:equation|figure)-\d+-\d+"', page)
-    assert len(links) >= len(mentions)
+    links = re.findall(r'<a class="reference internal" href="[^"]*#(\w+)-(\d+)-(\d+)"', page)
+    for kind, chapter_number, i in mentions:
+        target = (kind.lower().strip(" ("), chapter_number, i)
+        asked = sum((k.lower().strip(" ("), c, n) == target for k, c, n in mentions)
+        assert links.count(target) >= asked, target

@@ -68,7 +68,7 @@ def main():
         print("[test-colab] The last commit is tested, without the changes since then.")
     shutil.rmtree(WORK, ignore_errors=True)
     repository = WORK / "robustlib.git"
-    run("git", "clone", "--quiet", "--bare", ROOT, repository)
+    run("git", "clone", "--quiet", "--bare", "--reject-shallow", ROOT, repository)
     run("git", "-C", repository, "tag", "--force", TAG, "HEAD")
     run("git", "clone", "--quiet", repository, WORK / "checkout")
     kernel = WORK / "jupyter/kernels/colab"

@@ -69,10 +69,12 @@
   const times = (a, s) => Float64Array.from(a, (value) => value * s);
   const unit = (a) => times(a, 1 / Math.max(Math.sqrt(dot(a, a)), 1e-12));
 
-  /** Two directions at right angles: towards the result, and towards the start. */
+  /** Two directions at right angles: towards the result, and towards the start or another point. */
   function plane(image, path, best) {
-    const result = minus(path[best], image), u = unit(result);
-    const others = [...path, image.map((_, i) => image[i] + Math.sin(7 * i * i))];
+    const result = minus(path[best], image), u = unit(result), wave = (i) => Math.sin(7 * i * i);
+    // The pixels that the result leaves alone, moved away from the edge of the box; else any pixels.
+    const inwards = image.map((x, i) => (u[i] ? x : x + Math.abs(wave(i)) * (x < 0.5 ? 1 : -1)));
+    const others = [...path, inwards, image.map((x, i) => x + wave(i))];
     const v = others
       .map((point) => minus(point, image))
       .map((delta) => minus(delta, times(u, dot(delta, u))))

@@ -17,10 +17,11 @@ globalThis.Playground = {};
     return ~crc >>> 0;
   }
 
-  /** The bytes of a record {name, base64, crc32}; a damaged or swapped one is refused. */
+  /** The bytes of a record {name, base64, crc32, ...}; a damaged or swapped one is refused. */
   function bytesOf(record, name) {
     if (record.name !== name) throw new Error(`${name}: these are the data of ${record.name}.`);
-    if (crc32(new TextEncoder().encode(name + record.base64)) !== record.crc32) {
+    const { crc32: sum, ...rest } = record;
+    if (crc32(new TextEncoder().encode(JSON.stringify(rest))) !== sum) {
       throw new Error(`${name}: the data are damaged.`);
     }
     return Uint8Array.from(atob(record.base64), (letter) => letter.charCodeAt(0));

@@ -47,10 +47,16 @@
     });
   }
 
+  /** Browsers allow so many changes a minute, and throw at the next: that one is left out. */
   function toAddress() {
-    const words = new URLSearchParams(Object.entries(state));
+    const words = new URLSearchParams(Object.entries({ ...state, epsilon: +epsilon().toFixed(4) }));
     if (isDrawn()) words.set("drawn", packed());
-    history.replaceState(null, "", `#${words}`);
+    if (location.hash === `#${words}`) return;
+    try {
+      history.replaceState(null, "", `#${words}`);
+    } catch (error) {
+      console.info(error.message);
+    }
   }
 
   /** Take over what an address says, and leave out what makes no sense; other anchors say nothing. */
@@ -67,8 +73,10 @@
     for (const [name, values] of Object.entries(allowed)) {
       if (values.includes(words.get(name))) state[name] = words.get(name);
     }
-    for (const [name, least, most] of [["epsilon", 0, TICKS], ["steps", 1, 40], ["seed", 0, 1e9]]) {
-      const number = Number(words.get(name) ?? NaN);
+    const ticks = Math.round((TICKS * Number(words.get("epsilon") || NaN)) / LARGEST[state.threat]);
+    if (ticks >= 0 && ticks <= TICKS) state.epsilon = ticks;
+    for (const [name, least, most] of [["steps", 1, 40], ["seed", 0, 1e9]]) {
+      const number = Number(words.get(name) || NaN);
       if (Number.isInteger(number) && number >= least && number <= most) state[name] = number;
     }
     if (/^[\w-]{523}$/.test(words.get("drawn") || "")) drawn = unpacked(words.get("drawn"));
@@ -240,17 +248,16 @@
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("input", fromForm);
     form.addEventListener("change", toAddress);
-    root.addEventListener("pointerup", toAddress);
-    root.addEventListener("keyup", toAddress);
+    for (const event of ["pointerup", "keyup"]) part("before").addEventListener(event, () => isDrawn() && toAddress());
     form.elements.again.addEventListener("click", () => {
       state.seed += 1;
-      toAddress();
       soon();
+      toAddress();
     });
     root.querySelector("[name=clear]").addEventListener("click", () => {
       drawn.fill(0);
-      toAddress();
       soon();
+      toAddress();
     });
     const { share } = form.elements, words = share.textContent;
     share.addEventListener("click", async () => {
