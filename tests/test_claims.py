@@ -182,6 +182,12 @@ OWN_WHEN_IDLE = {
         ("claim-targets", "away.sum() / others.sum()", "away.sum() / 200"),
     ],
     "07_gradient_masking": [
+        # Auto-PGD leaves nothing, and Square Attack everything.
+        (
+            "claim-flags",
+            "(attack.correct / report.examples for attack in report.attacks)",
+            "(0, 0, 1)",
+        ),
         # FGSM follows the gradient of the network behind the rounding.
         ("claim-looks-robust", "robustlib.fgsm(rounding", "robustlib.attacks.fgsm(standard"),
         # The stand-in has other values, its attacks leave the box, and break what survives.
