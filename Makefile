@@ -9,9 +9,9 @@ DATASET := mnist
 
 PY := .venv/bin/python
 NBVAL := -m pytest -p tests.notebook_seconds --nbval-lax --nbval-cell-timeout=300 notebooks
-# Two files of tests at a time, each by one process, which has compiled what its tests share; in
-# the order of their names, so that the longest are among the first.
-SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
+# Two processes, each with one half of the tests, so that what tests of a file share is mostly
+# compiled once; whoever is through takes over from the other.
+SIDE_BY_SIDE := -n 2 --dist worksteal
 CACHE := $(CURDIR)/.cache
 $(shell mkdir -p "$(CACHE)/tmp")
 
@@ -106,7 +106,7 @@ test-colab: .venv/complete  ## every chapter as on Colab: its versions, robustli
 	fi
 
 BROWSER := .venv-browser/bin/python -m pytest -c tests/browser/pytest.ini \
-	--rootdir tests/browser --confcutdir tests/browser -n 2 tests/browser
+	--rootdir tests/browser --confcutdir tests/browser -n 4 tests/browser
 test-browser: .venv/complete .venv-browser/complete  ## the built pages in Chromium, without a window
 	@test -f _build/html/index.html || { echo "There is no book yet: type make book first."; exit 1; }
 	@sh tools/find_chromium.sh >/dev/null

@@ -115,7 +115,9 @@ def test_a_printed_page_is_black_on_white_and_hides_nothing(visit, theme):
     assert page.locator("details", has_text="Solution").last.locator("pre").first.is_visible()
     assert not page.locator(".bd-sidebar-primary").is_visible()
     page.emulate_media(media="screen")
-    assert page.evaluate("() => document.documentElement.dataset.theme") == theme and not faults
+    back = "theme => document.documentElement.dataset.theme === theme"
+    page.wait_for_function(back, arg=theme, timeout=5000)
+    assert not faults
 
 
 def test_pages_are_printed_into_one_file(browser):
