@@ -9,9 +9,10 @@ DATASET := mnist
 
 PY := .venv/bin/python
 NBVAL := -m pytest -p tests.notebook_seconds --nbval-lax --nbval-cell-timeout=300 notebooks
-# Two processes, each with one half of the tests, so that what tests of a file share is mostly
-# compiled once; whoever is through takes over from the other.
-SIDE_BY_SIDE := -n 2 --dist worksteal
+# Two processes. Each begins with one half of the tests, so that what tests of a file share is
+# mostly compiled once, and takes over from the other when it is through; a chapter stays whole.
+SHARED_TESTS := -n 2 --dist worksteal
+SHARED_CHAPTERS := -n 2 --dist loadfile --no-loadscope-reorder
 CACHE := $(CURDIR)/.cache
 $(shell mkdir -p "$(CACHE)/tmp")
 
@@ -76,10 +77,10 @@ serve:  ## show the built book at a local address (PORT=8000 to choose the port)
 	@$(PY) -u -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 test: lint  ## lint, unit tests, every chapter on mnist_small
-	@echo "[test] Unit tests: 10 to 15 minutes."
-	@$(PY) -m pytest $(SIDE_BY_SIDE)
+	@echo "[test] Unit tests: 6 to 10 minutes."
+	@$(PY) -m pytest $(SHARED_TESTS)
 	@echo "[test] Every chapter on mnist_small, two at a time: about 4 minutes."
-	@ROBUSTLIB_DATASET=mnist_small $(PY) $(NBVAL) $(SIDE_BY_SIDE)
+	@ROBUSTLIB_DATASET=mnist_small $(PY) $(NBVAL) $(SHARED_CHAPTERS)
 	@echo "[test] Left out, since it needs a browser: make test-browser, after make book."
 
 test-mnist: .venv/complete  ## every chapter on the whole of MNIST

@@ -73,10 +73,10 @@ class FillIn(SphinxPostTransform):
             seconds = data["runtime"] if data else None
             total += seconds or 0
             title = self.env.titles[page].astext()
-            shown = "not run" if seconds is None else f"{seconds:.0f} s"
+            shown = "not run" if seconds is None else f"{seconds:.0f}\N{NO-BREAK SPACE}s"
             rows.append((self._link(page, title), *self._labels(page), shown))
         header = "chapter", "difficulty", "how long it takes you", "ran in"
-        return header, [*rows, ("all of them", "", "", f"{total:.0f} s")]
+        return header, [*rows, ("all of them", "", "", f"{total:.0f}\N{NO-BREAK SPACE}s")]
 
     def _labels(self, page):
         """Return the difficulty that a chapter states in its first lines, and the time."""

@@ -155,7 +155,7 @@ def test_each_chapter_says_how_long_it_ran():
     for chapter in sources("code"):
         assert re.search(
             rf'notebooks/{chapter}\.html".*?<p>(easy|medium|hard)</p></td>\s*<td><p>[^<]*to read'
-            r"[^<]*</p></td>\s*<td><p>[\d,]+ s<",
+            r"[^<]*</p></td>\s*<td><p>\d+\xa0s<",
             page,
             flags=re.S,
         )
