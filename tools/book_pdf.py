@@ -44,7 +44,8 @@ def printed(browser, names: list[str]) -> PdfWriter:
         page.evaluate(READY)
         margin = dict.fromkeys(("top", "bottom", "left", "right"), "18mm")
         sheet = page.pdf(format="A4", margin=margin, print_background=True)
-        book.append(io.BytesIO(sheet), outline_item=page.locator("h1").first.inner_text()[:-1])
+        title = page.locator("h1").first.inner_text().removesuffix("#").strip()
+        book.append(io.BytesIO(sheet), outline_item=title)
     page.close()
     return book
 
