@@ -77,7 +77,7 @@ serve:  ## show the built book at a local address (PORT=8000 to choose the port)
 	@$(PY) -u -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 test: lint  ## lint, unit tests, every chapter on mnist_small
-	@echo "[test] Unit tests: 6 to 10 minutes."
+	@echo "[test] Unit tests: 6 to 12 minutes."
 	@$(PY) -m pytest $(SHARED_TESTS)
 	@echo "[test] Every chapter on mnist_small, two at a time: about 4 minutes."
 	@ROBUSTLIB_DATASET=mnist_small $(PY) $(NBVAL) $(SHARED_CHAPTERS)
@@ -107,7 +107,7 @@ test-colab: .venv/complete  ## every chapter as on Colab: its versions, robustli
 	fi
 
 BROWSER := .venv-browser/bin/python -m pytest -c tests/browser/pytest.ini \
-	--rootdir tests/browser --confcutdir tests/browser -n 4 tests/browser
+	--rootdir tests/browser --confcutdir tests/browser -n 2 tests/browser
 test-browser: .venv/complete .venv-browser/complete  ## the built pages in Chromium, without a window
 	@test -f _build/html/index.html || { echo "There is no book yet: type make book first."; exit 1; }
 	@sh tools/find_chromium.sh >/dev/null

@@ -40,7 +40,7 @@ def overview(stored: dict) -> str:
         (row["model"], row["norm"]): row for row in stored["rows"] if row["ensemble"] == "standard"
     }
     threats = {norm: row["threat"] for (_, norm), row in rows.items()}
-    header = ["network", "met in", "clean", *(f"{threat}" for threat in threats.values())]
+    header = ["network", "met in", "clean", *threats.values()]
     lines = [header, ["---"] * len(header)]
     for model, chapter in CHAPTERS.items():
         left = [_share(rows.get((model, norm))) for norm in threats]

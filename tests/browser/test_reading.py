@@ -130,7 +130,7 @@ def test_pages_are_printed_into_one_file(browser):
     assert "file:" not in str([page.get("/Annots", []) for page in book.pages])
 
 
-def test_the_file_of_the_book_would_hold_every_page():
+def test_the_file_of_the_book_holds_every_chapter_and_no_page_that_is_lost():
     assert {f"{name}.html" for name in book_pdf.pages()} <= set(PAGES)
     assert set(CHAPTERS) <= {f"{name}.html" for name in book_pdf.pages()}
 
