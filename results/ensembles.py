@@ -25,7 +25,7 @@ from robustlib import (
 )
 from robustlib.recipes import code_hash
 
-DATASET, EXAMPLES = "mnist", 1000
+DATASET, EXAMPLES = "mnist", 10_000
 THREATS = {"l-inf": Linf(0.3), "l-2": L2(2.0)}
 # Under each threat model the undefended network comes first: it is the baseline of the others.
 RUNS = (

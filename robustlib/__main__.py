@@ -6,6 +6,9 @@ import importlib
 import json
 import sys
 import zipfile
+import zlib
+from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +16,7 @@ import jax
 import numpy as np
 
 import robustlib
+from robustlib.evaluation import INTERRUPTED
 
 THREATS = {"linf": robustlib.Linf, "l2": robustlib.L2}
 
@@ -25,23 +29,40 @@ def main(arguments: list[str] | None = None) -> int:
     """
     given = _given(arguments)
     try:
-        logits_fn, split, epsilon = _what(given)
-        report = robustlib.evaluate_robustness(
-            logits_fn,
-            split,
-            THREATS[given.threat](epsilon),
-            jax.random.key(given.seed),
-            attacks=given.attacks,
-            progress=not given.quiet,
-        )
+        with redirect_stdout(sys.stderr):  # only the report may go where it is read by programs
+            report = _report(given)
     except (ValueError, TypeError, OSError) as error:
         print(f"robustlib evaluate: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("robustlib evaluate: interrupted before there was a result.", file=sys.stderr)
         return 130
-    print(json.dumps(dataclasses.asdict(report), indent=1) if given.json else report)
-    return 130 if report.partial else 0
+    print(json.dumps(_plain(report), indent=1) if given.json else report)
+    return 130 if report.partial or INTERRUPTED in report.flags else 0
+
+
+def _report(given):
+    """Return the report, beside that on the baseline if there is one."""
+    split, epsilon = _split_and_epsilon(given)
+    evaluate = partial(
+        robustlib.evaluate_robustness,
+        split=split,
+        threat=THREATS[given.threat](epsilon),
+        key=jax.random.key(given.seed),
+        attacks=given.attacks,
+        progress=not given.quiet,
+    )
+    baseline = evaluate(_model(given.baseline, given)) if given.baseline else None
+    if baseline is not None and baseline.partial:
+        raise KeyboardInterrupt
+    return evaluate(_model(given.recipe or given.model, given), baseline=baseline)
+
+
+def _plain(report):
+    """Return what the report holds and, for programs that do not count, its shares."""
+    low, high = robustlib.wilson_interval(report.robust_correct, report.examples)
+    shares = {"clean_accuracy": report.clean_accuracy, "robust_accuracy": report.robust_accuracy}
+    return dataclasses.asdict(report) | shares | {"robust_accuracy_95": [low, high]}
 
 
 def _given(arguments):
@@ -80,6 +101,11 @@ def _parser():
         type=float,
         help="in pixel units, such as 0.03; may be left out with --recipe in linf",
     )
+    command.add_argument(
+        "--baseline",
+        metavar="MODEL",
+        help="an undefended model, named as the other is, to be attacked in the same way",
+    )
     command.add_argument("--attacks", default="standard", help="standard (default) or quick")
     command.add_argument("--examples", type=int, metavar="N", help="evenly spread; all if left out")
     command.add_argument("--seed", type=int, default=0, help="of the attacks (default: 0)")
@@ -88,17 +114,24 @@ def _parser():
     return parser
 
 
-def _what(given):
-    """Return the model, the images and epsilon that a command line names."""
-    if given.recipe:
-        data = robustlib.load_dataset(given.dataset)
-        chosen = robustlib.recipe(given.recipe, given.dataset)
-        trained = robustlib.fit_or_load(chosen, progress=not given.quiet)
-        logits_fn, split = robustlib.logits_fn(trained.state), data.test
-        epsilon = data.epsilon if given.epsilon is None else given.epsilon
-    else:
-        logits_fn, split, epsilon = _function(given.model), _arrays(given.data), given.epsilon
-    return logits_fn, _spread(split, given.examples), epsilon
+def _split_and_epsilon(given):
+    """Return the images and the epsilon that a command line names."""
+    if not given.recipe:
+        return _spread(_arrays(given.data), given.examples), given.epsilon
+    data = robustlib.load_dataset(given.dataset)
+    epsilon = data.epsilon if given.epsilon is None else given.epsilon
+    return _spread(data.test, given.examples), epsilon
+
+
+def _model(name, given):
+    """Return images -> logits: of a recipe, or a function of the reader's own."""
+    if not given.recipe:
+        return _function(name)
+    chosen = robustlib.recipe(name, given.dataset)
+    trained = robustlib.fit_or_load(chosen, progress=not given.quiet)
+    if trained.interrupted:
+        raise KeyboardInterrupt
+    return robustlib.logits_fn(trained.state)
 
 
 def _function(name: str):
@@ -111,9 +144,10 @@ def _function(name: str):
     sys.path.insert(0, str(Path.cwd()))
     try:
         return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a module can raise anything while it is imported
         raise ValueError(
-            f"the model {name!r} cannot be imported ({error}): check its name."
+            f"the model {name!r} cannot be imported ({type(error).__name__}: {error}): check its "
+            "name, and that `python -c 'import ...'` works."
         ) from error
 
 
@@ -130,7 +164,10 @@ def _arrays(path: str):
                 f"{path} must hold the arrays 'images' and 'labels', but holds "
                 f"{', '.join(arrays.files) or 'none'}: save them with numpy.savez."
             )
-        return SimpleNamespace(images=arrays["images"], labels=arrays["labels"])
+        try:
+            return SimpleNamespace(images=arrays["images"], labels=arrays["labels"])
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise ValueError(f"{path} is damaged ({error}): write it again.") from error
 
 
 def _spread(split, n: int | None):
@@ -138,7 +175,7 @@ def _spread(split, n: int | None):
         return split
     total = len(split.labels)
     if not 1 <= n <= total:
-        raise ValueError(f"--examples must lie in 1 ... {total}, but is {n}: there are no more.")
+        raise ValueError(f"--examples must lie in 1 ... {total}, but is {n}: choose among those.")
     index = np.arange(n) * total // n
     return SimpleNamespace(images=split.images[index], labels=split.labels[index])
 

@@ -95,7 +95,8 @@ def pgd(
     Raises:
         TypeError, ValueError: an argument is of the wrong type, shape or range.
     """
-    checks.check_loop(steps, step_size, restarts)
+    checks.check_counts(steps=steps, restarts=restarts)
+    checks.check_step_size(step_size)
     logits_fn, images, labels, threat = checked(logits_fn, images, labels, threat)
     keys = checks.example_keys(key, images.shape[0])
     if step_size is None:
@@ -174,10 +175,15 @@ def image_gradient(logits_fn, images, labels, *, loss: Loss = cross_entropy, tar
     return jax.grad(summed_loss, has_aux=True)(images)
 
 
+def finite(gradients: jax.Array) -> jax.Array:
+    """Return zero for NaN, and the largest number for infinity: no attack may leave the box."""
+    return jnp.nan_to_num(gradients)
+
+
 @partial(jax.jit, static_argnames=("loss", "targeted"))
 def _fgsm(logits_fn, images, labels, threat, *, loss, targeted):
     gradients, _ = image_gradient(logits_fn, images, labels, loss=loss, targeted=targeted)
-    return threat.steepest(images, gradients, threat.epsilon)
+    return threat.steepest(images, finite(gradients), threat.epsilon)
 
 
 @jax.jit
@@ -242,7 +248,8 @@ def _pgd(
                 logits_fn, points, labels, loss=loss, targeted=targeted
             )
             best = _better(best, visited(points, *seen))
-            return threat.project(images, threat.steepest(points, gradients, step_size)), best
+            ahead = threat.steepest(points, finite(gradients), step_size)
+            return threat.project(images, ahead), best
 
         start = threat.sample(images, jax.vmap(jax.random.fold_in, (0, None))(keys, restart))
         last, best = lax.fori_loop(0, steps, step, (start, nothing))

@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 
 from robustlib import checks
-from robustlib.attacks import Loss, checked, image_gradient
+from robustlib.attacks import Loss, checked, finite, image_gradient
 from robustlib.logits import forward, predicted
 from robustlib.losses import cross_entropy, targeted_dlr
 from robustlib.threat import Threat
@@ -78,7 +78,7 @@ def apgd(
     Raises:
         TypeError, ValueError: an argument is of the wrong type, shape or range.
     """
-    checks.check_loop(steps, None, restarts)
+    checks.check_counts(steps=steps, restarts=restarts)
     logits_fn, images, labels, threat = checked(logits_fn, images, labels, threat)
     checks.check_has_direction(threat)
     keys = checks.example_keys(key, images.shape[0])
@@ -119,7 +119,7 @@ def apgd_targeted(
     Raises:
         TypeError, ValueError: an argument is of the wrong type, shape or range.
     """
-    checks.check_loop(steps, None, targets)
+    checks.check_counts(steps=steps, targets=targets)
     logits_fn, images, labels, threat = checked(logits_fn, images, labels, threat)
     checks.check_has_direction(threat)
     keys = checks.example_keys(key, images.shape[0])
@@ -200,6 +200,7 @@ def advance(
     def one_pass(carry):
         done, state = carry
         gradient, (logits, losses) = image_gradient(logits_fn, state.points, labels, loss=loss_of)
+        gradient = finite(gradient)
         new = _seen(state, gradient, losses, predicted(logits) != labels)
         new = _moved(new, gradient, images, threat, lengths)
         return done + 1, choose(is_finished(state, lengths), state, new)

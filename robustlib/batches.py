@@ -1,6 +1,7 @@
 """Running over a split in batches of one size, so that everything compiles once."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -28,29 +29,30 @@ def predictions(logits_fn, images) -> np.ndarray:
     return classes_of(all_logits(logits_fn, images))
 
 
-def count_as_broken(logits_fn, images, labels, threat, adversarial) -> np.ndarray:
-    """Return bool [N]: inside ball and box, finite, and misclassified on a pass of their own."""
-    inside = threat.contains(images, adversarial)
-    return inside & (predictions(logits_fn, np.asarray(adversarial)) != labels)
+class Verdict(NamedTuple):
+    """What N adversarial images are worth, each bool [N]."""
+
+    broken: np.ndarray  # inside ball and box, and misclassified on a forward pass of its own
+    outside: np.ndarray  # outside ball or box: not counted
+    unanswered: np.ndarray  # broken, and a logit is NaN
 
 
-def broken_by(attack, logits_fn, images, labels, threat, key) -> tuple[np.ndarray, np.ndarray]:
-    """Attack all images in batches of one size, the start of each example its own.
+def judge(logits_fn, images, labels, threat, adversarial) -> Verdict:
+    """Look at adversarial images once more, whatever the attack that made them believes."""
+    adversarial = np.asarray(adversarial)
+    inside, classes = threat.contains(images, adversarial), predictions(logits_fn, adversarial)
+    return Verdict(inside & (classes != labels), ~inside, inside & (classes == -1))
 
-    Returns:
-        broken: bool [N], where the attack's image is misclassified (on a forward pass of its own),
-            inside ball and box.
-        outside: bool [N], where the attack's image is outside ball or box. It is not counted.
-    """
+
+def broken_by(attack, logits_fn, images, labels, threat, key) -> Verdict:
+    """Attack all images in batches of one size, the start of each example its own."""
     keys = checks.example_keys(key, len(labels))
-    broken, outside = [], []
+    verdicts = []
     for batch, n in _padded(np.arange(len(labels))):
-        adversarial = attack(logits_fn, images[batch], labels[batch], threat, keys[batch])
-        inside = threat.contains(images[batch], adversarial)
-        wrong = classes_of(np.asarray(forward(logits_fn, adversarial))) != labels[batch]
-        broken.append((wrong & inside)[:n])
-        outside.append(~inside[:n])
-    return np.concatenate(broken), np.concatenate(outside)
+        where = (logits_fn, images[batch], labels[batch], threat)
+        verdict = judge(*where, attack(*where, keys[batch]))
+        verdicts.append([part[:n] for part in verdict])
+    return Verdict(*(np.concatenate(parts) for parts in zip(*verdicts, strict=True)))
 
 
 def _padded(array):

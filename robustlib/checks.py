@@ -216,23 +216,22 @@ def check_epsilon(epsilon: float, largest: float = 1.0, name: str = "l-inf") -> 
         )
 
 
-def check_loop(steps: Any, step_size: Any, restarts: Any, *, wait: bool = True) -> None:
-    """Raise unless steps and restarts are whole numbers from 1 and step_size is above 0.
-
-    Numbers on the device are looked at only if `wait`.
-    """
-    for name, count in (("steps", steps), ("restarts", restarts)):
+def check_counts(*, wait: bool = True, **counts: Any) -> None:
+    """Raise unless each is a whole number from 1; one on the device is looked at only if `wait`."""
+    for name, count in counts.items():
         number = isinstance(count, int | np.integer | np.ndarray | jax.Array)
         if not (number and jnp.issubdtype(jnp.result_type(count), jnp.integer)):
             raise TypeError(f"{name} must be a whole number, but is {count!r}: pass an int.")
         if _known(count, wait) and count < 1:
             raise ValueError(f"{name} must be at least 1, but is {count}: take one or more.")
+
+
+def check_step_size(step_size: Any) -> None:
+    """Raise unless step_size is left out, or a finite number above 0."""
     if step_size is None:
         return
     _check_number("step_size", step_size)
-    if not _known(step_size, wait):
-        return
-    if not (math.isfinite(step_size) and step_size > 0):
+    if _known(step_size, wait=True) and not (math.isfinite(step_size) and step_size > 0):
         raise ValueError(
             f"step_size must be a finite number above 0, but is {step_size}: "
             "leave it out for 2.5 * epsilon / steps."

@@ -4,12 +4,15 @@ All attacks of a comparison run on the same images, each with a key of its own. 
 when its exact interval lies above half a percentage point.
 """
 
+import sys
+from collections.abc import Iterator
 from functools import partial
 from itertools import count
 
 import jax
 import numpy as np
 from scipy.stats import binomtest
+from tqdm.std import tqdm
 
 from robustlib.auto_pgd import apgd
 from robustlib.batches import broken_by
@@ -41,25 +44,25 @@ def paired_interval(only_a: int, only_b: int, n: int) -> tuple[float, float]:
     return low_a - high_b, high_a - low_b
 
 
-def flags(problem, clean, key, surrogate=None) -> list[str]:
-    """Return a sentence for each comparison that comes out the wrong way round.
+def flags(problem, clean, key, surrogate=None, *, progress: bool = False) -> Iterator[str]:
+    """Yield a sentence for each comparison that comes out the wrong way round.
 
     Args:
         problem: what is attacked, as the ensemble has it.
         clean: bool [N], who is classified correctly.
         key: one `jax.random.key`.
         surrogate: another model of the same task, for the comparison with transfer.
+        progress: show a bar.
     """
     correct = np.flatnonzero(clean)
     n = min(len(correct), IMAGES)
     if not n:
-        return []
+        return
     few = correct[np.arange(n) * len(correct) // n]
-    return [
-        sentence
-        for weaker, stronger, meaning in _pairs(problem, few, key, surrogate)
-        for sentence in _sentence(*weaker, *stronger, meaning)
-    ]
+    how = {"desc": "comparing attacks", "file": sys.stderr, "leave": False, "disable": not progress}
+    pairs = _pairs(problem, few, key, surrogate)
+    for weaker, stronger, meaning in tqdm(pairs, total=4 + (surrogate is not None), **how):
+        yield from _sentence(*weaker, *stronger, meaning)
 
 
 def _pairs(problem, few, key, surrogate):
@@ -70,7 +73,7 @@ def _pairs(problem, few, key, surrogate):
 
     def broken(attack, threat=threat, **how):
         attack = partial(attack, **how)
-        return broken_by(attack, logits_fn, images, labels, threat, next(keys))[0]
+        return broken_by(attack, logits_fn, images, labels, threat, next(keys)).broken
 
     def transferred(_, *where):
         return apgd(surrogate, *where, steps=50)
@@ -98,7 +101,7 @@ def _pairs(problem, few, key, surrogate):
         (f"Auto-PGD with epsilon {float(size.epsilon):.3g}", broken(apgd, size, steps=50))
         for size in (threat, larger)
     ]
-    yield *sizes, "a larger epsilon helps the defender. See 07_gradient_masking"
+    yield *sizes, "a larger epsilon helps the defender. See 06_evaluation"
 
 
 def _sentence(weaker, by_weaker, stronger, by_stronger, meaning):

@@ -1,7 +1,8 @@
 """Ensembles of attacks, each of them only on the examples that those before it left standing.
 
 This is an evaluation of the class of AutoAttack (Croce and Hein, 2020), not AutoAttack itself: it
-leaves out FAB, starts and projects as `robustlib` does, and stops at an example's first success.
+leaves out FAB, starts and projects as `robustlib` does, and ends a run of Auto-PGD with its first
+success.
 """
 
 import sys
@@ -122,7 +123,7 @@ ENSEMBLES: dict[str, tuple[Member, ...]] = {
     "quick": (
         AutoPGD("APGD-CE", steps=30),
         AutoPGD("APGD-T, DLR", steps=50, targets=2, **_DLR),
-        Square("Square", steps=1000),
+        Square("Square", steps=800),
     ),
 }
 
@@ -134,6 +135,7 @@ class Outcome(NamedTuple):
         standing: bool [N], classified correctly and not broken.
         results: one `AttackResult` for each attack that was begun.
         unconfirmed: adversarial examples that were found and did not pass the check.
+        unanswered: adversarial examples for which a logit is NaN.
         left_out: names of attacks that need more classes than there are.
         partial: whether it was interrupted.
     """
@@ -141,6 +143,7 @@ class Outcome(NamedTuple):
     standing: np.ndarray
     results: tuple[AttackResult, ...]
     unconfirmed: int
+    unanswered: int
     left_out: tuple[str, ...]
     partial: bool
 
@@ -158,7 +161,8 @@ def attack(members, problem: Problem, standing, key, *, progress: bool = True) -
     classes = problem.logits.shape[1]
     able = [member for member in members if classes >= member.least_classes]
     left_out = tuple(member.name for member in members if classes < member.least_classes)
-    standing, results, unconfirmed, done, partial = standing.copy(), [], 0, 0, False
+    standing, results, partial = standing.copy(), [], False
+    unconfirmed = unanswered = done = 0
     form = "{desc} |{bar}| {percentage:3.0f} %, {remaining} left"
     how = {"file": sys.stderr, "leave": False, "bar_format": form, "disable": not progress}
     with tqdm(total=1, **how) as bar:
@@ -170,9 +174,10 @@ def attack(members, problem: Problem, standing, key, *, progress: bool = True) -
                     _show(bar, done, search, able[m + 1 :], classes)
             except KeyboardInterrupt:
                 partial = True
-            found, counts = search.confirmed()
-            standing[found[counts]] = False
-            unconfirmed += int((~counts).sum())
+            found, verdict = search.confirmed()
+            standing[found[verdict.broken]] = False
+            unconfirmed += int((~verdict.broken).sum())
+            unanswered += int(verdict.unanswered.sum())
             done += search.passes * member.price
             seconds = time.perf_counter() - start
             results.append(
@@ -190,7 +195,7 @@ def attack(members, problem: Problem, standing, key, *, progress: bool = True) -
             if partial:
                 print(f"Stopped during {member.name}; what was found so far is kept.")
                 break
-    return Outcome(standing, tuple(results), unconfirmed, left_out, partial)
+    return Outcome(standing, tuple(results), unconfirmed, unanswered, left_out, partial)
 
 
 def _show(bar, done: int, search: Search, later, classes: int) -> None:

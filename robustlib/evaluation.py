@@ -66,8 +66,7 @@ def robust_accuracy(
     logits_fn, chosen = _checked(logits_fn, split, threat, key), _checked_attacks(attacks)
     correct = predictions(logits_fn, split.images) == split.labels
     for attack in chosen.values():
-        broken, _ = broken_by(attack, logits_fn, split.images, split.labels, threat, key)
-        correct &= ~broken
+        correct &= ~broken_by(attack, logits_fn, split.images, split.labels, threat, key).broken
     return float(correct.mean())
 
 
@@ -88,8 +87,10 @@ def evaluate_robustness(
     images that those before it left: "standard" is Auto-PGD with cross-entropy (100 steps),
     targeted Auto-PGD with the DLR loss (100 steps, 9 targets) and Square Attack (5,000 queries);
     "quick" is a smaller set, for while you work. An interrupt ends an ensemble and keeps what was
-    found, in a report marked as partial. This is not the official AutoAttack: there is no FAB, and
-    an example is left alone once it has fallen.
+    found, in a report marked as partial; a later one ends the search for flags.
+
+    This is not the official AutoAttack: there is no FAB, and a run of Auto-PGD ends with its first
+    success.
 
     Args:
         logits_fn: images [N, H, W, C] to logits [N, K]; see `robustlib.logits_fn`.
@@ -116,6 +117,11 @@ def evaluate_robustness(
         checks.check_has_direction(threat)
     if surrogate is not None:
         surrogate = _checked(surrogate, split)
+        if not isinstance(attacks, str):
+            raise ValueError(
+                "surrogate goes with an ensemble, which compares with it: pass attacks='standard' "
+                "or attacks='quick', or leave it out."
+            )
     if not isinstance(baseline, RobustnessReport | None):
         raise TypeError(
             f"baseline must be the report on an undefended model, but is {baseline!r}: pass what "
@@ -130,6 +136,12 @@ def evaluate_robustness(
         outcome = ensemble.attack(chosen, problem, clean, key, progress=progress)
     else:
         outcome = _one_by_one(chosen, problem, clean, key)
+    flags = []
+    try:
+        for flag in _flags(problem, clean, chosen, outcome, key, surrogate, named, progress):
+            flags.append(flag)
+    except KeyboardInterrupt:
+        flags.append(INTERRUPTED)
     report = RobustnessReport(
         threat=f"{threat.name}, epsilon {float(threat.epsilon):.4g}",
         seed=":".join(str(word) for word in np.asarray(jax.random.key_data(key)).ravel()),
@@ -141,38 +153,48 @@ def evaluate_robustness(
         ensemble=named,
         partial=outcome.partial,
     )
-    flags = [
-        *sanity.flag_outputs(logits),
-        *sanity.flag_gradients(logits_fn, split),
-        *sanity.flag_unsteady(logits_fn, split),
-        *sanity.flag_left_out(outcome.left_out, logits.shape[1]),
-        *sanity.flag_outside(outcome.unconfirmed),
-    ]
-    if not outcome.partial:
-        tried = STANDARD_ATTACKS if named else chosen
-        shares, n = _at_whole_box(tried, problem, key)
-        flags += sanity.flag_whole_box(shares, n, logits.shape[1])
-    if named and not outcome.partial:
-        flags += comparisons.flags(problem, clean, key, surrogate)
-    elif not named:
-        flags += sanity.flag_weak_pgd(chosen, outcome.results)
     flags += sanity.flag_baseline(report, baseline)
     comparable = sanity.is_comparable(report, baseline)
     undefended = baseline.robust_accuracy if comparable else None
-    seconds = time.perf_counter() - start
-    return dataclasses.replace(report, baseline=undefended, flags=tuple(flags), seconds=seconds)
+    return dataclasses.replace(report, baseline=undefended, flags=tuple(flags))
+
+
+INTERRUPTED = (
+    "The search for flags was interrupted: what it had not come to may be wrong unnoticed. See "
+    "06_evaluation."
+)
+
+
+def _flags(problem, clean, chosen, outcome, key, surrogate, named, progress):
+    """Yield a sentence for all that makes the numbers doubtful; the cheap questions come first."""
+    logits_fn, classes = problem.logits_fn, problem.logits.shape[1]
+    yield from sanity.flag_outputs(problem.logits)
+    yield from sanity.flag_unanswered(outcome.unanswered)
+    yield from sanity.flag_gradients(logits_fn, problem)
+    yield from sanity.flag_unsteady(logits_fn, problem)
+    yield from sanity.flag_left_out(outcome.left_out, classes)
+    yield from sanity.flag_outside(outcome.unconfirmed)
+    if outcome.partial:
+        return
+    shares, n = _at_whole_box(STANDARD_ATTACKS if named else chosen, problem, key)
+    yield from sanity.flag_whole_box(shares, n, classes)
+    if named:
+        yield from comparisons.flags(problem, clean, key, surrogate, progress=progress)
+    else:
+        yield from sanity.flag_weak_pgd(chosen, outcome.results)
 
 
 def _one_by_one(chosen, problem, clean, key) -> Outcome:
     """Run each of the attacks by name on every image."""
     logits_fn, images, labels, threat, _ = problem
-    standing, results, outside = clean.copy(), [], 0
+    standing, results, outside, unanswered = clean.copy(), [], 0, 0
     for name, attack in chosen.items():
         start = time.perf_counter()
-        broken, invalid = broken_by(attack, logits_fn, images, labels, threat, key)
+        verdict = broken_by(attack, logits_fn, images, labels, threat, key)
         seconds = time.perf_counter() - start
-        standing &= ~broken
-        outside += int(invalid.sum())
+        standing &= ~verdict.broken
+        outside += int(verdict.outside.sum())
+        unanswered += int(verdict.unanswered.sum())
         steps, restarts = steps_and_restarts(attack)
         told = None not in (steps, restarts)
         results.append(
@@ -180,12 +202,12 @@ def _one_by_one(chosen, problem, clean, key) -> Outcome:
                 name,
                 steps,
                 restarts,
-                correct=int((clean & ~broken).sum()),
+                correct=int((clean & ~verdict.broken).sum()),
                 seconds=seconds,
                 gradient_passes=steps * restarts * len(labels) if told else None,
             )
         )
-    return Outcome(standing, tuple(results), outside, (), False)
+    return Outcome(standing, tuple(results), outside, unanswered, (), False)
 
 
 def _at_whole_box(tried, problem, key):

@@ -55,7 +55,7 @@ def dlr(logits: jax.Array, labels: jax.Array) -> jax.Array:
         ValueError: there are fewer than three classes.
     """
     largest = _largest(logits, 3, "dlr")
-    return margin(logits, labels) / (largest[:, 0] - largest[:, 2] + _NO_ZERO)
+    return margin(logits, labels) / _not_zero(largest[:, 0] - largest[:, 2])
 
 
 def targeted_dlr(logits: jax.Array, labels: jax.Array, targets: jax.Array) -> jax.Array:
@@ -76,10 +76,12 @@ def targeted_dlr(logits: jax.Array, labels: jax.Array, targets: jax.Array) -> ja
     """
     largest = _largest(logits, 4, "targeted_dlr")
     lead = _taken(logits, targets) - _taken(logits, labels)
-    return lead / (largest[:, 0] - (largest[:, 2] + largest[:, 3]) / 2 + _NO_ZERO)
+    return lead / _not_zero(largest[:, 0] - (largest[:, 2] + largest[:, 3]) / 2)
 
 
-_NO_ZERO = 1e-12  # equal logits must not divide by zero
+def _not_zero(spread):
+    """Return the spread of the logits; 1 where all are equal, which must not divide by zero."""
+    return jnp.where(spread > 0, spread, 1)
 
 
 def _largest(logits, n, name):

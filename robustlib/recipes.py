@@ -40,7 +40,8 @@ class Recipe:
             to a fiftieth.
         b2: how long Adam remembers squared gradients; the shorter the training, the less it should.
         seed: of the initial parameters, the order of the images and the attacks.
-        channels, hidden: the network's widths, as `SmallCNN` has them.
+        channels: of the network's two convolutions, as `SmallCNN` has them.
+        hidden: the width of its first dense layer.
     """
 
     name: str

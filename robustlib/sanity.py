@@ -4,6 +4,7 @@ Each function yields its sentence where it applies, or nothing. It ends with the
 chapter that explains it, which the report shows as a link.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -39,7 +40,16 @@ def flag_outputs(logits):
     elif (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
         yield (
             "The outputs look like probabilities, not logits: a softmax before the loss flattens "
-            "the gradients that the attacks follow. See 07_gradient_masking."
+            "the gradients that the attacks follow. See 06_evaluation."
+        )
+
+
+def flag_unanswered(unanswered):
+    """Adversarial images for which there is no answer."""
+    if unanswered:
+        yield (
+            f"For {unanswered} adversarial images a logit is NaN: no answer, so they count as "
+            "broken. See 06_evaluation."
         )
 
 
@@ -52,14 +62,14 @@ def flag_gradients(logits_fn, split):
     zero = finite & (gradients == 0).all(axis=(1, 2, 3))
     if not finite.all():
         yield (
-            f"The gradient is NaN or infinite for {(~finite).sum()} of {n} sampled images. See "
-            "07_gradient_masking."
+            f"The gradient is NaN or infinite for {(~finite).sum()} of {n} sampled images; attacks "
+            "take a NaN for zero. See 06_evaluation."
         )
     exploding = finite & (np.abs(gradients).max(axis=(1, 2, 3)) > _EXPLODING)
     if exploding.mean() > _MANY_ZERO_GRADIENTS:
         yield (
             f"The gradient explodes for {exploding.sum()} of {n} sampled images, so a step along "
-            "it says nothing about the loss a step away. See 07_gradient_masking."
+            "it says nothing about the loss a step away. See 06_evaluation."
         )
     if zero.mean() > _MANY_ZERO_GRADIENTS:
         yield (
@@ -75,13 +85,14 @@ def flag_unsteady(logits_fn, split):
     alone = [
         np.asarray(forward(logits_fn, images[i : i + 1]))[0] for i in range(min(8, len(images)))
     ]
-    scale = np.abs(once).max()
-    if np.abs(again - once).max() > _UNSTEADY * scale:
+    scale = np.abs(once[np.isfinite(once)]).max(initial=0)
+    same = partial(np.allclose, rtol=0, atol=_UNSTEADY * scale, equal_nan=True)
+    if not same(again, once):
         yield (
             "The model is randomised: two calls with the same images give other logits, and a "
             "single attack says little about it. See 07_gradient_masking."
         )
-    elif np.abs(alone - once[: len(alone)]).max() > _UNSTEADY * scale:
+    elif not same(alone, once[: len(alone)]):
         yield (
             "The outputs depend on the batch: an image alone has other logits than in company, as "
             "with batch statistics that are not frozen. See 09_bug_museum."

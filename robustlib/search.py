@@ -14,7 +14,7 @@ import numpy as np
 
 from robustlib import checks
 from robustlib.auto_pgd import choose
-from robustlib.batches import count_as_broken
+from robustlib.batches import Verdict, judge
 
 # The smallest of these that holds all examples is used, or else the largest.
 BATCH_SIZES = (16, 64, 256)
@@ -61,14 +61,14 @@ class Search:
         """How many examples have not fallen."""
         return len(self._todo) - len(self.found)
 
-    def confirmed(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the indices of who fell, and bool, for whom it counts."""
+    def confirmed(self) -> tuple[np.ndarray, Verdict]:
+        """Return the indices of who fell, and what a second look says of them."""
         logits_fn, images, labels, threat, _ = self.problem
         fell = np.array(sorted(self.found), int)
         if not len(fell):
-            return fell, np.zeros(0, bool)
+            return fell, Verdict(*np.zeros((3, 0), bool))
         adversarial = np.array([self.found[i] for i in fell])
-        return fell, count_as_broken(logits_fn, images[fell], labels[fell], threat, adversarial)
+        return fell, judge(logits_fn, images[fell], labels[fell], threat, adversarial)
 
     def segments(self) -> Iterator[None]:
         """Work until all is done, and yield after every segment."""
@@ -97,16 +97,18 @@ class Search:
             yield
 
     def _note(self, state, finished, example, passes):
-        """Write down who fell, and vacate the places of those who are finished."""
+        """Write down who fell, and vacate their places, and those of runs that are finished."""
         fooled, occupied = np.asarray(state.fooled), example >= 0
         fell = np.flatnonzero(fooled & occupied)
+        # Several runs of one example may be under way; all end with it.
+        gone = occupied & np.isin(example, example[fell])
         if len(fell):
             best = np.asarray(state.best)
             self.found |= {int(example[place]): best[place] for place in fell}
         self.passes += int(passes[occupied].sum())
         self.left -= int(passes[occupied].sum())
-        self.left -= int((self.member.passes - np.asarray(state.step))[fell].sum())
-        example[finished] = -1
+        self.left -= int((self.member.passes - np.asarray(state.step))[gone].sum())
+        example[finished | gone] = -1
 
 
 _fold_in_both = jax.jit(jax.vmap(jax.random.fold_in))

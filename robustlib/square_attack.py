@@ -60,7 +60,7 @@ def square(
     Raises:
         TypeError, ValueError: an argument is of the wrong type, shape or range.
     """
-    checks.check_loop(queries, None, 1)
+    checks.check_counts(queries=queries)
     logits_fn, images, labels, threat = checked(logits_fn, images, labels, threat)
     checks.check_has_direction(threat)
     keys = checks.example_keys(key, images.shape[0])

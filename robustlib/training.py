@@ -252,7 +252,7 @@ def check_objective(
     if isinstance(objective, Mixed):
         checks.check_share("weight", objective.weight, wait=wait)
     if isinstance(objective, MinMax):
-        checks.check_loop(objective.steps, None, 1, wait=wait)
+        checks.check_counts(wait=wait, steps=objective.steps)
 
 
 def counted_on_device(state: TrainState) -> TrainState:

@@ -36,9 +36,19 @@ def data():
 @pytest.fixture(scope="session")
 def cnn(data):
     """The small CNN after two epochs on mnist_small, and 1,000 test images."""
+    return _trained(robustlib.SmallCNN(), data)
+
+
+@pytest.fixture(scope="session")
+def linear(data):
+    """One dense layer, trained and tested in the same way."""
+    return _trained(robustlib.MLP(hidden=()), data)
+
+
+def _trained(model, data):
     schedule = optax.warmup_cosine_decay_schedule(0.0, 2e-3, 60, 680, 4e-5)
     state = robustlib.create_state(
-        robustlib.SmallCNN(), jax.random.key(0), data.train.images, optax.adam(schedule)
+        model, jax.random.key(0), data.train.images, optax.adam(schedule)
     )
     state = robustlib.fit(
         state,

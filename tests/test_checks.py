@@ -45,6 +45,14 @@ BY_VALUE = {
     "fgsm": lambda s, f, x, y, t: robustlib.fgsm(f, x, y, t),
     "pgd": lambda s, f, x, y, t: robustlib.pgd(f, x, y, t, KEY),
     "noise": lambda s, f, x, y, t: robustlib.noise(f, x, y, t, KEY),
+    "apgd": lambda s, f, x, y, t: robustlib.apgd(f, x, y, t, KEY),
+    "apgd_targeted": lambda s, f, x, y, t: robustlib.apgd_targeted(
+        f, x, y, t, KEY, loss=lambda logits, labels, targets: robustlib.margin(logits, labels)
+    ),
+    "square": lambda s, f, x, y, t: robustlib.square(f, x, y, t, KEY),
+    "an ensemble": lambda s, f, x, y, t: robustlib.evaluate_robustness(
+        f, split(x, y), t, KEY, attacks="quick"
+    ),
     "robust_accuracy": lambda s, f, x, y, t: robustlib.robust_accuracy(f, split(x, y), t, KEY),
     "evaluate_robustness": lambda s, f, x, y, t: robustlib.evaluate_robustness(
         f, split(x, y), t, KEY
@@ -127,16 +135,20 @@ EPSILONS = {
 }
 OF_OTHER_NORMS = "too long", "more than all"
 NUMBERS = {
-    "no steps": ({"steps": 0}, "steps must be at least 1, but is 0"),
-    "half a step": ({"steps": 2.5}, "steps must be a whole number, but is 2.5: pass an int"),
-    "steps in quotes": ({"steps": "40"}, "steps must be a whole number, but is '40': pass an int"),
-    "a size in quotes": ({"step_size": "0.1"}, "step_size must be a number, but is '0.1': pass"),
-    "no restarts": ({"restarts": 0}, "restarts must be at least 1, but is 0"),
-    "no step size": (
-        {"step_size": 0},
-        "step_size must be a finite number above 0, but is 0: ",
-    ),
-    "step back": ({"step_size": -0.1}, "step_size must be a finite number above 0, but is -0.1"),
+    "none": (0, "must be at least 1, but is 0"),
+    "a half": (2.5, "must be a whole number, but is 2.5: pass an int"),
+    "in quotes": ("40", "must be a whole number, but is '40': pass an int"),
+}
+COUNTED = [
+    *((robustlib.pgd, "steps"), (robustlib.pgd, "restarts")),
+    *((robustlib.apgd, "steps"), (robustlib.apgd, "restarts")),
+    *((robustlib.apgd_targeted, "steps"), (robustlib.apgd_targeted, "targets")),
+    (robustlib.square, "queries"),
+]
+STEP_SIZES = {
+    "in quotes": ("0.1", "step_size must be a number, but is '0.1': pass"),
+    "zero": (0, "step_size must be a finite number above 0, but is 0: "),
+    "a step back": (-0.1, "step_size must be a finite number above 0, but is -0.1"),
 }
 MODELS = {
     "one number an image": (lambda x: x.sum((1, 2, 3)), r"logits \[N, K\] with N = 8 .*\(8,\): "),
@@ -194,9 +206,18 @@ def test_wrong_epsilons(name, bad, state):
 
 
 @pytest.mark.parametrize("bad", NUMBERS)
-def test_wrong_numbers_for_pgd(bad):
-    change, text = NUMBERS[bad]
-    refused(lambda: robustlib.pgd(never_run, IMAGES, LABELS, Linf(0.1), KEY, **change), text)
+@pytest.mark.parametrize(("attack", "name"), COUNTED)
+def test_wrong_numbers(attack, name, bad):
+    number, text = NUMBERS[bad]
+    where = (never_run, IMAGES, LABELS, Linf(0.1), KEY)
+    refused(lambda: attack(*where, **{name: number}), f"{name} {text}")
+
+
+@pytest.mark.parametrize("bad", STEP_SIZES)
+def test_wrong_step_sizes(bad):
+    size, text = STEP_SIZES[bad]
+    where = (never_run, IMAGES, LABELS, Linf(0.1), KEY)
+    refused(lambda: robustlib.pgd(*where, step_size=size), text)
 
 
 @pytest.mark.parametrize("bad", MODELS)
@@ -277,6 +298,12 @@ def test_the_model_of_these_tests_does_fail_when_it_is_run():
                 never_run, split(IMAGES, LABELS), Linf(0.1), KEY, baseline=0.3
             ),
             "baseline must be the report on an undefended model, but is 0.3: pass",
+        ),
+        (
+            lambda s: robustlib.evaluate_robustness(
+                never_run, split(IMAGES, LABELS), Linf(0.1), KEY, surrogate=never_run
+            ),
+            "surrogate goes with an ensemble, which compares with it: pass attacks='standard'",
         ),
         (
             lambda s: robustlib.fgsm(never_run, IMAGES[:, :1, :1], LABELS, L2(8)),

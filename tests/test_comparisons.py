@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import multinomial
 
 import robustlib
-from robustlib import Linf
+from robustlib import Linf, comparisons
+from robustlib.batches import Verdict
 from robustlib.comparisons import flags, paired_interval
 from robustlib.ensemble import Problem
 from tests.properties import first
@@ -42,7 +43,8 @@ def raised(f, cnn, epsilon, surrogate=None, n=200):
     images, labels = first(cnn, n)
     logits = np.asarray(f(images))
     problem = Problem(f, images, labels, Linf(epsilon), logits)
-    return flags(problem, logits.argmax(axis=1) == labels, jax.random.key(0), surrogate)
+    clean = logits.argmax(axis=1) == labels
+    return list(flags(problem, clean, jax.random.key(0), surrogate))
 
 
 @pytest.mark.parametrize("epsilon", [0.05, 0.15])
@@ -89,6 +91,22 @@ def test_a_defence_that_needs_small_steps_is_seen(cnn):
     split = SimpleNamespace(images=images, labels=labels)
     assert robustlib.accuracy(f, split) > 0.9
     assert any("a larger epsilon helps the defender" in flag for flag in raised(f, cnn, 0.1, n=60))
+
+
+@pytest.mark.parametrize(
+    ("setting", "less", "said"),
+    [("steps", 10, "more steps do not help it"), ("restarts", 1, "more restarts do not help it")],
+)
+def test_more_of_an_attack_that_finds_less_is_seen(cnn, monkeypatch, setting, less, said):
+    """No sound attack does that, so the verdicts are made up."""
+
+    def made_up(attack, logits_fn, images, *where):
+        found = np.full(len(images), attack.keywords.get(setting) == less)
+        return Verdict(found, ~found, 0 * found)
+
+    monkeypatch.setattr(comparisons, "broken_by", made_up)
+    (flag,) = raised(robustlib.logits_fn(cnn.state), cnn, 0.1)
+    assert said in flag and f"{less} st" in flag
 
 
 def _far_is_safe(how, points):

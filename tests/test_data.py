@@ -71,7 +71,7 @@ def test_a_missing_embedded_file_is_named(tmp_path):
         data._read_embedded(tmp_path / "mnist.npz")
 
 
-@pytest.mark.parametrize("fault", ["short", "type", "absent"])
+@pytest.mark.parametrize("fault", ["short", "type", "absent", "other"])
 def test_an_embedded_file_with_other_arrays_is_named(tmp_path, official, fault):
     names = ("train_images", "train_labels", "test_images", "test_labels")
     arrays = {
@@ -81,6 +81,8 @@ def test_an_embedded_file_with_other_arrays_is_named(tmp_path, official, fault):
         arrays["test_labels"] = arrays["test_labels"][:-1]
     elif fault == "type":
         arrays["test_labels"] = arrays["test_labels"].astype(np.int64)
+    elif fault == "other":
+        arrays["test_labels"] = arrays["test_labels"][::-1]
     else:
         del arrays["test_labels"]
     np.savez(tmp_path / "mnist.npz", **arrays)

@@ -54,7 +54,7 @@ def test_targeted_dlr_is_its_formula():
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("scale", [1e-6, 1e6])
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e6])
 def test_dlr_does_not_change_with_scale_or_shift(scale):
     targets = (LABELS + 1) % 7
     for loss, more in ((dlr, ()), (targeted_dlr, (targets,))):

@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import robustlib
+from robustlib import ensemble
 from robustlib.__main__ import main
 
 MODEL = '''
@@ -17,6 +19,10 @@ def bright(images):
     """Four classes, by how bright an image is."""
     mean = images.mean(axis=(1, 2, 3))[:, None]
     return -20 * jnp.abs(mean - jnp.array([[0.2, 0.4, 0.6, 0.8]]))
+
+def broken(images):
+    """Always the first of four."""
+    return bright(images) * 0 + jnp.array([[3.0, 2.0, 1.0, 0.0]])
 
 NOT_A_FUNCTION = 1
 '''
@@ -33,6 +39,10 @@ def folder(tmp_path, monkeypatch):
     np.savez(tmp_path / "unnamed.npz", images, labels)
     np.savez(tmp_path / "pixels.npz", images=255 * images, labels=labels)
     (tmp_path / "text.npz").write_text("no archive", encoding="utf-8")
+    content = bytearray((tmp_path / "data.npz").read_bytes())
+    content[300] ^= 16
+    (tmp_path / "damaged.npz").write_bytes(content)
+    (tmp_path / "unfinished.py").write_text("def bright(images:", encoding="utf-8")
     (tmp_path / "my_model.py").write_text(MODEL, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -58,6 +68,17 @@ def test_json_holds_the_report(folder, capsys):
     assert report["examples"] == report["clean_correct"] == 20 and report["ensemble"] == "quick"
     assert report["attacks"][0]["name"] == "APGD-CE"
     assert report["robust_correct"] <= 20 and not report["partial"]
+    share, (low, high) = report["robust_accuracy"], report["robust_accuracy_95"]
+    assert share == report["robust_correct"] / 20 and low <= share <= high
+    assert report["clean_accuracy"] == 1
+
+
+def test_a_baseline_is_attacked_in_the_same_way(folder, capsys):
+    few = ["--attacks", "quick", "--examples", "20"]
+    assert main([*OWN, *few, "--baseline", "my_model:broken"]) == 0
+    shown = capsys.readouterr().out
+    assert "An undefended model under the same attacks: 50.0%." in shown
+    assert "No undefended model" not in shown
 
 
 def test_a_model_of_the_book(capsys):
@@ -70,9 +91,14 @@ def test_a_model_of_the_book(capsys):
     ("change", "said"),
     [
         ({"my_model:bright": "my_model"}, "must be package.module:function"),
-        ({"my_model:bright": "no_model:bright"}, "cannot be imported (No module named 'no_model')"),
+        (
+            {"my_model:bright": "no_model:bright"},
+            "cannot be imported (ModuleNotFoundError: No module",
+        ),
         ({"my_model:bright": "my_model:dark"}, "has no attribute 'dark'"),
         ({"my_model:bright": "my_model:NOT_A_FUNCTION"}, "needs a TrainState or a function"),
+        ({"my_model:bright": "unfinished:bright"}, "cannot be imported (SyntaxError: "),
+        ({"data.npz": "damaged.npz"}, "damaged.npz is damaged (Bad CRC-32"),
         ({"data.npz": "none.npz"}, "No such file or directory: 'none.npz'"),
         ({"data.npz": "text.npz"}, "text.npz is no .npz file"),
         (
@@ -82,6 +108,7 @@ def test_a_model_of_the_book(capsys):
         ({"data.npz": "pixels.npz"}, "images must lie in [0, 1]"),
         ({"0.08": "8"}, "epsilon"),
         ({"--quiet": "--examples=41"}, "--examples must lie in 1 ... 40, but is 41"),
+        ({"--quiet": "--examples=0"}, "--examples must lie in 1 ... 40, but is 0"),
         ({"--quiet": "--attacks=standrad"}, "did you mean 'standard'"),
     ],
 )
@@ -122,3 +149,21 @@ def test_an_interrupt_has_the_status_that_shells_expect(folder, capsys, monkeypa
     monkeypatch.setattr(robustlib, "evaluate_robustness", interrupted)
     assert main(OWN) == 130
     assert "interrupted before there was a result" in capsys.readouterr().err
+
+
+def test_an_interrupted_evaluation_is_still_json_and_has_that_status(folder, capsys, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ensemble.Square, "advance", interrupted)
+    assert main([*OWN, "--json", "--attacks", "quick"]) == 130
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["partial"] and "Stopped during Square" in shown.err
+
+
+def test_a_model_whose_training_was_interrupted_is_not_evaluated(capsys, monkeypatch):
+    stopped = SimpleNamespace(state=None, interrupted=True)
+    monkeypatch.setattr(robustlib, "fit_or_load", lambda *arguments, **how: stopped)
+    assert main(["evaluate", "--recipe", "standard", "--dataset", "mnist_small"]) == 130
+    shown = capsys.readouterr()
+    assert "interrupted before there was a result" in shown.err and not shown.out

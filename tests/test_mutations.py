@@ -8,6 +8,7 @@ import importlib
 import re
 import shutil
 import sys
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -40,14 +41,14 @@ MUTATIONS = {
     ),
     "no projection": (
         "attacks",
-        "return threat.project(images, threat.steepest(points, gradients, step_size)), best",
-        "return threat.steepest(points, gradients, step_size), best",
+        "return threat.project(images, ahead), best",
+        "return ahead, best",
         "pgd_stays_in_ball_and_box",
     ),
     "ball around the previous iterate": (
         "attacks",
-        "return threat.project(images, threat.steepest(points, gradients, step_size)), best",
-        "return threat.project(points, threat.steepest(points, gradients, step_size)), best",
+        "return threat.project(images, ahead), best",
+        "return threat.project(points, ahead), best",
         "pgd_stays_in_ball_and_box",
     ),
     "no pixel clip in the projection": (
@@ -196,8 +197,8 @@ MUTATIONS = {
     ),
     "images outside the ball counted": (
         "batches",
-        "broken.append((wrong & inside)[:n])",
-        "broken.append(wrong[:n])",
+        "Verdict(inside & (classes != labels), ~inside",
+        "Verdict(classes != labels, ~inside",
         "an_image_outside_the_ball_breaks_nothing",
     ),
     "starts by position in the batch": (
@@ -217,6 +218,12 @@ MUTATIONS = {
         "step_size[:, None, None, None] * threat.direction(gradient)",
         "-step_size[:, None, None, None] * threat.direction(gradient)",
         "apgd_reaches_the_optimum_of_a_linear_model",
+    ),
+    "Auto-PGD goes down": (
+        "auto_pgd",
+        "step_size[:, None, None, None] * threat.direction(gradient)",
+        "-step_size[:, None, None, None] * threat.direction(gradient)",
+        "apgd_is_a_plain_loop",
     ),
     "Auto-PGD's step never halved": (
         "auto_pgd",
@@ -260,11 +267,59 @@ MUTATIONS = {
         "fold_in_each(keys, 0)",
         "more_runs_never_lose_an_example",
     ),
+    "Auto-PGD aims at one class only": (
+        "auto_pgd",
+        "labels)[:, : int(targets)]",
+        "labels)[:, :1]",
+        "more_targets_never_lose_an_example",
+    ),
+    "Auto-PGD aims at the true class too": (
+        "auto_pgd",
+        "return order[:, :-1]",
+        "return jnp.concatenate([labels[:, None], order[:, :-2]], axis=1)",
+        "apgd_targeted_finds_the_worst_of_ten_classes",
+    ),
+    "Auto-PGD flees its target": (
+        "auto_pgd",
+        "return loss(logits, labels, aims) if targeted",
+        "return loss(logits, aims, labels) if targeted",
+        "apgd_targeted_finds_the_worst_of_ten_classes",
+    ),
+    "Square's bumps at any length": (
+        "square_attack",
+        "jnp.clip(image + delta * (epsilon / jnp.maximum(length, _TINY)), 0, 1)",
+        "jnp.clip(image + delta, 0, 1)",
+        "square_breaks_a_network",
+    ),
+    "Square's bumps add to nothing": (
+        "square_attack",
+        "budget = jnp.sqrt(unspent + length(jnp.where(to | emptied, delta, 0)) ** 2)",
+        "budget = jnp.sqrt(unspent)",
+        "square_nears_the_optimum_of_a_linear_model_in_l2",
+    ),
     "Square without its last row": (
         "square_attack",
         "jnp.asarray(shape[:2]) - side + 1",
         "jnp.maximum(jnp.asarray(shape[:2]) - side, 1)",
         "square_reaches_the_optimum_of_a_linear_model",
+    ),
+    "Square never reaches the last row": (
+        "square_attack",
+        "jnp.asarray(shape[:2]) - side + 1",
+        "jnp.maximum(jnp.asarray(shape[:2]) - side, 1)",
+        "square_reaches_every_row_and_column",
+    ),
+    "Square keeps what lowers the margin": (
+        "square_attack",
+        "(fooled | (losses > state.best_loss))",
+        "(fooled | (losses < state.best_loss))",
+        "square_breaks_a_network",
+    ),
+    "Square without projection": (
+        "square_attack",
+        "moved = jnp.clip(image + epsilon * signs[None, None, :], 0, 1)",
+        "moved = image + epsilon * signs[None, None, :]",
+        "square_breaks_a_network",
     ),
     "Square keeps every change": (
         "square_attack",
@@ -280,7 +335,7 @@ MUTATIONS = {
     ),
     "an ensemble counts what it does not check": (
         "ensemble",
-        "standing[found[counts]] = False",
+        "standing[found[verdict.broken]] = False",
         "standing[found] = False",
         "an_ensemble_counts_what_it_has_checked",
     ),
@@ -318,17 +373,27 @@ def _is_ours(name):
     return name == "robustlib" or name.startswith("robustlib.")
 
 
-def put_through(name, lib, cnn):
+def put_through(name, lib, model, request):
     check = getattr(properties, name)
-    check(lib, cnn) if "cnn" in check.__code__.co_varnames[:2] else check(lib)
+    check(lib, request.getfixturevalue(model)) if model else check(lib)
 
 
-@pytest.mark.parametrize("name", MUTATIONS)
-def test_a_property_notices(name, cnn, tmp_path):
+def cases(names):
+    """Return (name, model) for each property and each model that it can be put to."""
+    found = []
+    for name, noticed_by in names:
+        parameters = signature(getattr(properties, noticed_by)).parameters
+        models = ["cnn", "linear"] if "trained" in parameters else ["cnn"] * ("cnn" in parameters)
+        found += [(name, model) for model in models or [None]]
+    return found
+
+
+@pytest.mark.parametrize(("name", "model"), cases((n, m[-1]) for n, m in MUTATIONS.items()))
+def test_a_property_notices(name, model, tmp_path, request):
     module, old, new, noticed_by = MUTATIONS[name]
     broken = with_mutation(tmp_path, module, old, new)
     with pytest.raises(AssertionError):
-        put_through(noticed_by, broken, cnn)
+        put_through(noticed_by, broken, model, request)
 
 
 @pytest.fixture(scope="module")
@@ -338,13 +403,16 @@ def sound(tmp_path_factory):
     return with_mutation(tmp_path_factory.mktemp("sound"), "attacks", same, same)
 
 
-@pytest.mark.parametrize("name", sorted({noticed_by for *_, noticed_by in MUTATIONS.values()}))
-def test_a_copy_without_mutation_has_the_property(name, sound, cnn):
-    put_through(name, sound, cnn)
+PROPERTIES = sorted({noticed_by for *_, noticed_by in MUTATIONS.values()})
+
+
+@pytest.mark.parametrize(("name", "model"), cases(zip(PROPERTIES, PROPERTIES, strict=True)))
+def test_a_copy_without_mutation_has_the_property(name, model, sound, request):
+    put_through(name, sound, model, request)
 
 
 def test_the_properties_are_those_of_the_ordinary_tests():
     called = set()
     for path in Path(__file__).parent.glob("test_*.py"):
         called |= set(re.findall(r"properties\.(\w+)\(robustlib", path.read_text(encoding="utf-8")))
-    assert {noticed_by for *_, noticed_by in MUTATIONS.values()} <= called
+    assert set(PROPERTIES) <= called

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import robustlib
-from robustlib import Linf, fgsm, pgd, sanity
+from robustlib import L2, Linf, comparisons, fgsm, pgd, sanity
+from robustlib.ensemble import ENSEMBLES, AutoPGD
 from tests.properties import first
 
 
@@ -92,8 +93,20 @@ def test_a_gradient_that_points_the_wrong_way(evaluate, honest):
 def test_a_gradient_that_is_not_finite(cnn):
     f = robustlib.logits_fn(infinite_slope, robustlib.logits_fn(cnn.state))
     assert list(sanity.flag_gradients(f, cnn.split)) == [
-        "The gradient is NaN or infinite for 200 of 200 sampled images. See 07_gradient_masking."
+        "The gradient is NaN or infinite for 200 of 200 sampled images; attacks take a NaN for "
+        "zero. See 06_evaluation."
     ]
+
+
+@pytest.mark.parametrize(
+    "attack", [fgsm, pgd, robustlib.apgd, robustlib.apgd_targeted, robustlib.square]
+)
+@pytest.mark.parametrize("threat", [Linf(0.1), L2(1.5)])
+def test_a_gradient_that_is_not_finite_throws_no_attack_out_of_the_box(cnn, attack, threat):
+    f, (images, labels) = robustlib.logits_fn(cnn.state), first(cnn, 20)
+    steep = robustlib.logits_fn(infinite_slope, f)
+    found = attack(steep, images, labels, threat, jax.random.key(0))
+    assert np.isfinite(found).all() and threat.contains(images, found).all()
 
 
 def test_a_gradient_that_explodes(evaluate, honest):
@@ -108,8 +121,16 @@ def _steep(f, images):
     return f(images) + 1e-4 * jnp.sin(1e12 * images.sum((1, 2))) * jnp.arange(10.0)[None]
 
 
-def test_a_model_that_is_random(evaluate, honest):
-    flags = evaluate(_random, {"FGSM": fgsm}, baseline=honest).flags
+@pytest.fixture
+def brief(monkeypatch):
+    """An ensemble of one short attack, and no comparisons."""
+    monkeypatch.setitem(ENSEMBLES, "quick", (AutoPGD("CE", steps=3),))
+    monkeypatch.setattr(comparisons, "flags", lambda *where, **how: [])
+
+
+@pytest.mark.parametrize("attacks", [{"FGSM": fgsm}, "quick"], ids=["by name", "quick"])
+def test_a_model_that_is_random(evaluate, honest, brief, attacks):
+    flags = evaluate(_random, attacks, baseline=honest, progress=False).flags
     assert any("The model is randomised: two calls with the same" in flag for flag in flags)
 
 
@@ -122,13 +143,48 @@ def _random(f, images):
 RNG = np.random.default_rng(0)
 
 
-def test_a_model_that_looks_at_its_batch(evaluate, honest):
-    flags = evaluate(_centred, {"FGSM": fgsm}, baseline=honest).flags
+@pytest.mark.parametrize("attacks", [{"FGSM": fgsm}, "quick"], ids=["by name", "quick"])
+def test_a_model_that_looks_at_its_batch(evaluate, honest, brief, attacks):
+    flags = evaluate(_centred, attacks, baseline=honest, progress=False).flags
     assert any("The outputs depend on the batch: an image alone" in flag for flag in flags)
 
 
 def _centred(f, images):
     return f(images) - f(images).mean(axis=0, keepdims=True)
+
+
+def test_a_random_model_is_seen_beside_a_nan(cnn):
+    f, (images, labels) = robustlib.logits_fn(cnn.state), first(cnn, 20)
+    split = SimpleNamespace(images=images, labels=labels)
+    holed = robustlib.logits_fn(_holed, (f, images[3].mean()))
+    assert np.isnan(np.asarray(holed(images))).any(axis=1).sum() == 1
+    assert not list(sanity.flag_unsteady(holed, split))
+    (flag,) = sanity.flag_unsteady(robustlib.logits_fn(_random, holed), split)
+    assert "The model is randomised" in flag
+
+
+def _holed(how, images):
+    """The network, with no answer to images of one mean."""
+    f, mean = how
+    hole = jnp.abs(images.mean(axis=(1, 2, 3)) - mean) < 1e-6
+    return jnp.where(hole[:, None], jnp.nan, f(images))
+
+
+@pytest.mark.parametrize("attacks", [HONEST, "quick"], ids=["by name", "quick"])
+def test_no_answer_counts_as_broken_and_is_flagged(attacks):
+    images = np.full((4, 6, 6, 1), 0.5, np.float32)
+    split = SimpleNamespace(images=images, labels=np.zeros(4, np.int32))
+    where = (robustlib.logits_fn(_nan_above), split, Linf(0.2), jax.random.key(0))
+    report = robustlib.evaluate_robustness(*where, attacks=attacks, progress=False)
+    assert (report.clean_correct, report.robust_correct) == (4, 0)
+    assert any(flag.startswith("For ") and "a logit is NaN" in flag for flag in report.flags)
+
+
+def _nan_above(images):
+    """Five classes, always the first; brighter than 0.55 there is no answer."""
+    mean = images.mean(axis=(1, 2, 3))
+    logits = (1 - mean)[:, None] - jnp.arange(5.0)[None]
+    return jnp.where(mean[:, None] > 0.55, jnp.nan, logits)
 
 
 def test_logits_that_are_not_finite():

@@ -14,8 +14,16 @@ def test_it_reaches_the_optimum_of_a_linear_model():
     properties.square_reaches_the_optimum_of_a_linear_model(robustlib)
 
 
+def test_it_nears_the_optimum_in_l2():
+    properties.square_nears_the_optimum_of_a_linear_model_in_l2(robustlib)
+
+
 def test_it_breaks_a_network(cnn):
     properties.square_breaks_a_network(robustlib, cnn)
+
+
+def test_it_reaches_every_row_and_column(cnn):
+    properties.square_reaches_every_row_and_column(robustlib, cnn)
 
 
 def test_the_squares_shrink_as_the_paper_says():
@@ -49,16 +57,22 @@ def test_a_bump_has_length_one_and_no_sum_to_speak_of():
 
 @pytest.mark.parametrize("threat", [Linf(0.08), L2(1.5)])
 def test_an_example_is_on_its_own(cnn, threat):
-    f, (images, labels) = robustlib.logits_fn(cnn.state), first(cnn, 100)
-    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(np.arange(100))
+    """Alone, in company, in another order: the same start, and for 999 of 1,000 the same end."""
+    f, (images, labels), n = robustlib.logits_fn(cnn.state), first(cnn, 1000), 1000
+    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(np.arange(n))
 
     def verdicts(rows):
-        found = square(f, images[rows], labels[rows], threat, keys[rows], queries=100)
+        found = square(f, images[rows], labels[rows], threat, keys[rows], queries=60)
         return wrong(f, found, labels[rows])
 
-    together = verdicts(np.arange(100))
+    def starts(rows):
+        return np.asarray(square_attack.start(images[rows], threat, keys[rows]).best)
+
+    everyone, some = np.arange(n), np.arange(0, n, 7)
+    np.testing.assert_array_equal(starts(everyone)[some], starts(some))
+    together = verdicts(everyone)
     assert 0.05 < together.mean() < 0.95
-    assert (verdicts(np.arange(100)[::-1])[::-1] != together).mean() <= 0.01
+    assert (verdicts(everyone[::-1])[::-1] != together).mean() <= 0.001
     assert (verdicts(np.arange(1)) == together[:1]).all()
 
 
