@@ -11,13 +11,12 @@ from robustlib.report import wilson_interval
 def markdown(stored: dict) -> str:
     """Return a table for each threat model in Markdown, what was flagged, and where it is from."""
     tables = "".join(
-        f"**{threat}**\n\n{_table(list(rows))}\n\n"
-        for threat, rows in groupby(stored["rows"], key=lambda row: row["threat"])
+        f"**{threat}, {n:,} test images**\n\n{_table(list(rows))}\n\n"
+        for (threat, n), rows in groupby(stored["rows"], key=_attacked_on)
     )
-    n = stored["rows"][0]["examples"]
     return (
         f"{out_of_date(stored, content_hash())}{tables}"
-        f"From left to right, per cent of {n:,} test images that are still classified correctly "
+        "From left to right, per cent of the test images that are still classified correctly "
         "after each attack and those before it; the interval is Wilson's, 95 %, of the last one. "
         f"Each is an upper bound. {_difference(stored)} Passes and queries are millions, over all "
         f"images. {where_from(stored, 'ensembles.json')}\n\n{_flags(stored)}\n"
@@ -39,8 +38,9 @@ def overview(stored: dict) -> str:
     rows = {
         (row["model"], row["norm"]): row for row in stored["rows"] if row["ensemble"] == "standard"
     }
-    threats = {norm: row["threat"] for (_, norm), row in rows.items()}
-    header = ["network", "met in", "clean", *threats.values()]
+    threats = {norm: _attacked_on(row) for (_, norm), row in rows.items()}
+    columns = (f"{threat}, {n:,} images" for threat, n in threats.values())
+    header = ["network", "met in", "clean", *columns]
     lines = [header, ["---"] * len(header)]
     for model, chapter in CHAPTERS.items():
         left = [_share(rows.get((model, norm))) for norm in threats]
@@ -51,10 +51,14 @@ def overview(stored: dict) -> str:
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
         f"{out_of_date(stored, content_hash())}{table}\n\n"
-        f"What is left of {row['examples']:,} test images, with Wilson's 95 % interval; a dash "
+        "What is left of the test images, with Wilson's 95 % interval; a dash "
         "where the attacks were not run. Each is an upper bound: a stronger attack can only lower "
         f"it. {where_from(stored, 'ensembles.json')}\n"
     )
+
+
+def _attacked_on(row):
+    return row["threat"], row["examples"]
 
 
 def _share(row):

@@ -1,5 +1,6 @@
 """The stored results: made by the code as it is, shown as they are, and measured again in part."""
 
+import statistics
 import subprocess
 import sys
 from functools import partial
@@ -28,11 +29,14 @@ def test_the_headline_was_made_by_this_code(stored):
     ("trained_on", "goal", "most_seconds"), [("mnist", 0.93, 120), ("mnist_small", 0.87, 20)]
 )
 def test_the_headline_reaches_its_goals(stored, trained_on, goal, most_seconds):
-    """The goals are for steps of 0.01, as in published results, and for the mean of the seeds."""
+    """For steps of 0.01, as in published results: the mean of the seeds, the median of their times.
+
+    One training alone says as much of the machine's other guests as of the code.
+    """
     with_steps_of_001, _, _ = page.means(stored)[trained_on]
     rows = [row for row in stored["rows"] if row["trained_on"] == trained_on]
     assert with_steps_of_001 >= goal
-    assert max(row["seconds"] for row in rows) <= most_seconds
+    assert statistics.median(row["seconds"] for row in rows) <= most_seconds
 
 
 def test_the_readme_shows_what_is_stored(stored):
@@ -122,10 +126,10 @@ def test_the_ensembles_are_run_from_end_to_end(monkeypatch):
     monkeypatch.setattr(ensembles, "DATASET", "mnist_small")
     stored = page.load("ensembles")
     runs = [("l-inf", "standard", "quick"), ("l-inf", "PGD", "quick")]
-    found = ensembles.compute(20, runs)
+    found = ensembles.compute({"l-inf": 20}, runs)
     assert found.keys() == stored.keys() and found["rows"][0].keys() == stored["rows"][0].keys()
     shown = page_of_ensembles.markdown(found)
-    assert "**l-inf, epsilon 0.3**" in shown and "| PGD | quick |" in shown
+    assert "**l-inf, epsilon 0.3, 20 test images**" in shown and "| PGD | quick |" in shown
     assert "Out of date" not in shown
     assert "Out of date" in page_of_ensembles.markdown(found | {"hash": "of other code"})
     assert "- standard, l-inf, epsilon 0.3, quick: No undefended model" in shown
