@@ -44,6 +44,9 @@ def check_straight_through(answer, rng):
         sentence = f"the gradient is {factor} times too large: let it pass as it is."
         expect(not np.allclose(slope, factor * weights, rtol=1e-3), sentence)
     expect(np.allclose(slope, weights, rtol=1e-3), "the gradient is not that of the identity.")
+    black_and_white = array_of(call(answer, images, 2), images.shape)
+    near = np.allclose(black_and_white, _rounded(images, 2), atol=1e-5)
+    expect(near, "with two levels, which are 0 and 1, the values are others.")
 
 
 @checker(right="each image keeps what raises its margin, inside ball and box.")

@@ -17,6 +17,11 @@ def rounded_down(images, levels):
     return images + lax.stop_gradient(down - images)
 
 
+def grey_when_two(images, levels):
+    values = rounded(images, levels) if levels > 2 else jnp.full_like(images, 0.5)
+    return images + lax.stop_gradient(values - images)
+
+
 def one_level_more(images, levels):
     return images + lax.stop_gradient(rounded(images, levels + 1) - images)
 
@@ -83,6 +88,7 @@ WRONG = {
         "no gradient": rounded,
         "scaled gradient": scaled_gradient,
         "soft values": soft_values,
+        "nothing for two levels": grey_when_two,
     },
     "check_random_step": {
         "out of the ball": search(ball=False),
