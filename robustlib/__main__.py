@@ -16,6 +16,8 @@ import jax
 import numpy as np
 
 import robustlib
+from robustlib import checks
+from robustlib.ensemble import ENSEMBLES
 from robustlib.evaluation import INTERRUPTED
 
 THREATS = {"linf": robustlib.Linf, "l2": robustlib.L2}
@@ -31,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with redirect_stdout(sys.stderr):  # only the report may go where it is read by programs
             report = _report(given)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         print(f"robustlib evaluate: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -42,20 +44,33 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report(given):
-    """Return the report, beside that on the baseline if there is one."""
+    """Return the report, beside that on the baseline if there is one.
+
+    All that can be wrong is looked at before anything takes time: names first, then images.
+    """
+    names = [name for name in (given.baseline, given.recipe or given.model) if name]
+    if given.recipe:
+        models = [robustlib.recipe(name, given.dataset or "mnist") for name in names]
+    else:
+        models = [_function(name) for name in names]
     split, epsilon = _split_and_epsilon(given)
+    threat = THREATS[given.threat](epsilon)
+    checks.check_threat(threat, split.images.shape)
     evaluate = partial(
         robustlib.evaluate_robustness,
         split=split,
-        threat=THREATS[given.threat](epsilon),
+        threat=threat,
         key=jax.random.key(given.seed),
         attacks=given.attacks,
         progress=not given.quiet,
     )
-    baseline = evaluate(_model(given.baseline, given)) if given.baseline else None
+    if given.recipe:
+        models = [_trained(recipe, progress=not given.quiet) for recipe in models]
+    *undefended, model = models
+    baseline = evaluate(*undefended) if undefended else None
     if baseline is not None and baseline.partial:
         raise KeyboardInterrupt
-    return evaluate(_model(given.recipe or given.model, given), baseline=baseline)
+    return evaluate(model, baseline=baseline)
 
 
 def _plain(report):
@@ -73,6 +88,10 @@ def _given(arguments):
         parser.error("--data goes with a model of your own, --dataset with --recipe.")
     if given.recipe and given.threat != "linf" and given.epsilon is None:
         parser.error(f"--threat {given.threat} needs --epsilon: a data set's own is for linf.")
+    if given.model and given.dataset:
+        parser.error("--dataset goes with --recipe, --data with a model of your own.")
+    if not 0 <= given.seed < 2**32:
+        parser.error(f"--seed must lie in 0 ... 2^32 - 1, but is {given.seed}.")
     if given.model and (given.data is None or given.epsilon is None):
         parser.error("a model of your own needs --data FILE.npz and --epsilon NUMBER.")
     return given
@@ -94,7 +113,7 @@ def _parser():
     )
     what.add_argument("--recipe", metavar="NAME", help='a model of the book, such as "PGD"')
     command.add_argument("--data", metavar="FILE.npz", help="arrays `images` and `labels`")
-    command.add_argument("--dataset", default="mnist", help="of the recipe (default: mnist)")
+    command.add_argument("--dataset", metavar="NAME", help="of the recipe (default: mnist)")
     command.add_argument("--threat", choices=THREATS, default="linf", help="(default: linf)")
     command.add_argument(
         "--epsilon",
@@ -106,7 +125,9 @@ def _parser():
         metavar="MODEL",
         help="an undefended model, named as the other is, to be attacked in the same way",
     )
-    command.add_argument("--attacks", default="standard", help="standard (default) or quick")
+    command.add_argument(
+        "--attacks", choices=ENSEMBLES, default="standard", help="(default: standard)"
+    )
     command.add_argument("--examples", type=int, metavar="N", help="evenly spread; all if left out")
     command.add_argument("--seed", type=int, default=0, help="of the attacks (default: 0)")
     command.add_argument("--json", action="store_true", help="print JSON in place of a table")
@@ -118,17 +139,14 @@ def _split_and_epsilon(given):
     """Return the images and the epsilon that a command line names."""
     if not given.recipe:
         return _spread(_arrays(given.data), given.examples), given.epsilon
-    data = robustlib.load_dataset(given.dataset)
+    data = robustlib.load_dataset(given.dataset or "mnist")
     epsilon = data.epsilon if given.epsilon is None else given.epsilon
     return _spread(data.test, given.examples), epsilon
 
 
-def _model(name, given):
-    """Return images -> logits: of a recipe, or a function of the reader's own."""
-    if not given.recipe:
-        return _function(name)
-    chosen = robustlib.recipe(name, given.dataset)
-    trained = robustlib.fit_or_load(chosen, progress=not given.quiet)
+def _trained(recipe, progress):
+    """Return images -> logits of a recipe."""
+    trained = robustlib.fit_or_load(recipe, progress=progress)
     if trained.interrupted:
         raise KeyboardInterrupt
     return robustlib.logits_fn(trained.state)
@@ -152,25 +170,27 @@ def _function(name: str):
 
 
 def _arrays(path: str):
-    if not zipfile.is_zipfile(path):
-        Path(path).stat()  # there is no such file: say so
-        raise ValueError(
-            f"{path} is no .npz file: write it with numpy.savez(file, images=..., ...)."
-        )
-    with np.load(path, allow_pickle=False) as arrays:
-        missing = {"images", "labels"} - set(arrays.files)
-        if missing:
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
             raise ValueError(
-                f"{path} must hold the arrays 'images' and 'labels', but holds "
-                f"{', '.join(arrays.files) or 'none'}: save them with numpy.savez."
+                f"{path} is no .npz file: write it with numpy.savez(file, images=..., ...)."
             )
+        file.seek(0)
         try:
+            arrays = np.load(file, allow_pickle=False)
+            if not {"images", "labels"} <= set(arrays.files):
+                raise ValueError(
+                    f"{path} must hold the arrays 'images' and 'labels', but holds "
+                    f"{', '.join(arrays.files) or 'none'}: save them with numpy.savez."
+                )
             return SimpleNamespace(images=arrays["images"], labels=arrays["labels"])
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise ValueError(f"{path} is damaged ({error}): write it again.") from error
 
 
 def _spread(split, n: int | None):
+    checks.check_images(split.images)
+    checks.check_labels(split.labels, split.images)
     if n is None:
         return split
     total = len(split.labels)

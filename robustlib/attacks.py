@@ -165,11 +165,19 @@ def image_gradient(logits_fn, images, labels, *, loss: Loss = cross_entropy, tar
 
     Returns:
         The gradient of the summed loss [N, H, W, C], and (logits [N, K], losses [N]).
+
+    Raises:
+        ValueError: the loss is not one number an image.
     """
 
     def summed_loss(images):
         logits = logits_fn(images)
         losses = -loss(logits, labels) if targeted else loss(logits, labels)
+        if losses.shape != labels.shape:
+            raise ValueError(
+                f"loss must return one number an image, {labels.shape}, but returned "
+                f"{losses.shape}: do not average over the batch."
+            )
         return losses.sum(), (logits, losses)
 
     return jax.grad(summed_loss, has_aux=True)(images)

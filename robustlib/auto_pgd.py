@@ -38,7 +38,7 @@ class Ascent(NamedTuple):
     step: jax.Array  # int [N]: steps taken
     step_size: jax.Array  # [N]
     rises: jax.Array  # int [N]: steps since the last checkpoint that raised the loss
-    checked_loss: jax.Array  # [N]: the best loss at the last checkpoint
+    checked_loss: jax.Array  # [N]: the best loss at the last checkpoint, or at the start
     halved: jax.Array  # bool [N]: whether the step was halved there
     fooled: jax.Array  # bool [N]
 
@@ -200,9 +200,8 @@ def advance(
     def one_pass(carry):
         done, state = carry
         gradient, (logits, losses) = image_gradient(logits_fn, state.points, labels, loss=loss_of)
-        gradient = finite(gradient)
-        new = _seen(state, gradient, losses, predicted(logits) != labels)
-        new = _moved(new, gradient, images, threat, lengths)
+        new = _seen(state, finite(gradient), losses, predicted(logits) != labels)
+        new = _moved(new, finite(gradient), images, threat, lengths)
         return done + 1, choose(is_finished(state, lengths), state, new)
 
     def unfinished(carry):
@@ -240,6 +239,7 @@ def _seen(state, gradient, losses, fooled):
         best_loss=best_loss,
         loss=losses,
         rises=state.rises + rose,
+        checked_loss=jnp.where(state.step > 0, state.checked_loss, losses),
         fooled=fooled,
     )
 
@@ -252,8 +252,8 @@ def _moved(state, gradient, images, threat, lengths):
     halved = at_checkpoint & ((state.rises < _RISES * length) | unmoved)
     step_size = jnp.where(halved, state.step_size / 2, state.step_size)
     points, gradient = choose(halved, (state.best, state.best_gradient), (state.points, gradient))
-    ahead = points + step_size[:, None, None, None] * threat.direction(gradient)
-    ahead = threat.project(images, ahead)
+    step = step_size[:, None, None, None] * threat.direction(gradient)
+    ahead = threat.project(images, points + step)
     share = jnp.where(state.step > 0, _MOMENTUM, 1.0).astype(images.dtype)[:, None, None, None]
     moved = points + share * (ahead - points) + (1 - share) * (points - state.previous)
     return state._replace(

@@ -16,7 +16,9 @@ BATCH_SIZE = 200
 
 def all_logits(logits_fn, images) -> np.ndarray:
     """Return the logits [N, K] of images [N, H, W, C]."""
-    return np.concatenate([np.asarray(forward(logits_fn, b))[:n] for b, n in _padded(images)])
+    size = next(size for size in (1, 16, 64, BATCH_SIZE) if size >= min(len(images), BATCH_SIZE))
+    batches = _padded(images, size)
+    return np.concatenate([np.asarray(forward(logits_fn, batch))[:n] for batch, n in batches])
 
 
 def classes_of(logits: np.ndarray) -> np.ndarray:
@@ -48,19 +50,16 @@ def broken_by(attack, logits_fn, images, labels, threat, key) -> Verdict:
     """Attack all images in batches of one size, the start of each example its own."""
     keys = checks.example_keys(key, len(labels))
     verdicts = []
-    for batch, n in _padded(np.arange(len(labels))):
+    for batch, n in _padded(np.arange(len(labels)), min(len(labels), BATCH_SIZE)):
         where = (logits_fn, images[batch], labels[batch], threat)
         verdict = judge(*where, attack(*where, keys[batch]))
         verdicts.append([part[:n] for part in verdict])
     return Verdict(*(np.concatenate(parts) for parts in zip(*verdicts, strict=True)))
 
 
-def _padded(array):
+def _padded(array, size):
     """Yield (batch, number of real rows); the last batch is filled up with copies of its first."""
-    for start in range(0, len(array), BATCH_SIZE):
-        batch = array[start : start + BATCH_SIZE]
-        n = len(batch)
-        if n < BATCH_SIZE and len(array) > BATCH_SIZE:
-            index = np.concatenate([np.arange(n), np.zeros(BATCH_SIZE - n, int)])
-            batch = batch[index]
-        yield batch, n
+    for start in range(0, len(array), size):
+        n = min(size, len(array) - start)
+        real = np.arange(size) < n
+        yield array[np.where(real, start + np.arange(size), start)], n

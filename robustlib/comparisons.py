@@ -14,6 +14,7 @@ import numpy as np
 from scipy.stats import binomtest
 from tqdm.std import tqdm
 
+from robustlib.attacks import pgd
 from robustlib.auto_pgd import apgd
 from robustlib.batches import broken_by
 from robustlib.losses import dlr
@@ -76,7 +77,8 @@ def _pairs(problem, few, key, surrogate):
         return broken_by(attack, logits_fn, images, labels, threat, next(keys)).broken
 
     def transferred(_, *where):
-        return apgd(surrogate, *where, steps=50)
+        # Auto-PGD would stop where the surrogate is just fooled, and such images fool few others.
+        return pgd(surrogate, *where, steps=50)
 
     def auto():
         losses = {"loss": dlr} if logits.shape[1] >= 3 else {}

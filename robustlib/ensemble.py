@@ -18,7 +18,7 @@ from tqdm.std import tqdm
 from robustlib import auto_pgd, square_attack
 from robustlib.losses import cross_entropy, targeted_dlr
 from robustlib.report import AttackResult
-from robustlib.search import Problem, Search
+from robustlib.search import Problem, Search, nothing_found
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,9 @@ def attack(members, problem: Problem, standing, key, *, progress: bool = True) -
             try:
                 for _ in search.segments():
                     _show(bar, done, search, able[m + 1 :], classes)
+                found, verdict = search.confirmed()
             except KeyboardInterrupt:
-                partial = True
-            found, verdict = search.confirmed()
+                partial, (found, verdict) = True, _confirmed_if_possible(search)
             standing[found[verdict.broken]] = False
             unconfirmed += int((~verdict.broken).sum())
             unanswered += int(verdict.unanswered.sum())
@@ -196,6 +196,14 @@ def attack(members, problem: Problem, standing, key, *, progress: bool = True) -
                 print(f"Stopped during {member.name}; what was found so far is kept.")
                 break
     return Outcome(standing, tuple(results), unconfirmed, unanswered, left_out, partial)
+
+
+def _confirmed_if_possible(search):
+    """Return what an interrupted search had found; nothing, if the second look is interrupted."""
+    try:
+        return search.confirmed()
+    except KeyboardInterrupt:
+        return nothing_found()
 
 
 def _show(bar, done: int, search: Search, later, classes: int) -> None:

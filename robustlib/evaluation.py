@@ -64,9 +64,10 @@ def robust_accuracy(
         TypeError, ValueError: an argument is of the wrong type, shape or range.
     """
     logits_fn, chosen = _checked(logits_fn, split, threat, key), _checked_attacks(attacks)
-    correct = predictions(logits_fn, split.images) == split.labels
+    images, labels = np.asarray(split.images), np.asarray(split.labels, np.int32)
+    correct = predictions(logits_fn, images) == labels
     for attack in chosen.values():
-        correct &= ~broken_by(attack, logits_fn, split.images, split.labels, threat, key).broken
+        correct &= ~broken_by(attack, logits_fn, images, labels, threat, key).broken
     return float(correct.mean())
 
 
@@ -128,9 +129,10 @@ def evaluate_robustness(
             "evaluate_robustness returned for it."
         )
     start = time.perf_counter()
-    logits = all_logits(logits_fn, split.images)
-    problem = Problem(logits_fn, split.images, split.labels, threat, logits)
-    clean = classes_of(logits) == split.labels
+    images, labels = np.asarray(split.images), np.asarray(split.labels, np.int32)
+    logits = all_logits(logits_fn, images)
+    problem = Problem(logits_fn, images, labels, threat, logits)
+    clean = classes_of(logits) == labels
     named = attacks if isinstance(attacks, str) else None
     if named:
         outcome = ensemble.attack(chosen, problem, clean, key, progress=progress)
@@ -145,7 +147,7 @@ def evaluate_robustness(
     report = RobustnessReport(
         threat=f"{threat.name}, epsilon {float(threat.epsilon):.4g}",
         seed=":".join(str(word) for word in np.asarray(jax.random.key_data(key)).ravel()),
-        examples=len(split.labels),
+        examples=len(labels),
         clean_correct=int(clean.sum()),
         robust_correct=int(outcome.standing.sum()),
         attacks=outcome.results,

@@ -35,9 +35,10 @@ def sample(split) -> Sample:
 
 def flag_outputs(logits):
     """Outputs that are no logits: not finite, or probabilities."""
-    if not np.isfinite(logits).all():
+    finite = logits[np.isfinite(logits).all(axis=1)]
+    if len(finite) < len(logits):
         yield "The model returns NaN or infinite logits for some images. See 06_evaluation."
-    elif (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
+    if len(finite) and (finite >= 0).all() and np.allclose(finite.sum(axis=1), 1, atol=1e-3):
         yield (
             "The outputs look like probabilities, not logits: a softmax before the loss flattens "
             "the gradients that the attacks follow. See 06_evaluation."
@@ -182,6 +183,11 @@ def flag_baseline(report, baseline):
             "No undefended model was evaluated beside this one: pass its report as `baseline`, to "
             "see what the same attacks do to it. See 06_evaluation."
         )
+    elif report.partial or baseline.partial:
+        yield (
+            "This evaluation or that of the baseline was interrupted, so the two cannot be "
+            "compared: run both to the end. See 06_evaluation."
+        )
     elif not is_comparable(report, baseline):
         yield (
             "The baseline was evaluated under another threat model, on another number of images "
@@ -192,10 +198,10 @@ def flag_baseline(report, baseline):
 
 
 def is_comparable(report, baseline):
-    """Return whether there is a baseline, evaluated in the same way as the report."""
+    """Return whether there is a baseline, evaluated in the same way as the report, both wholly."""
 
     def how(report):
         attacks = [(attack.name, attack.steps, attack.restarts) for attack in report.attacks]
-        return report.threat, report.examples, attacks
+        return report.threat, report.examples, attacks, report.partial
 
-    return baseline is not None and how(baseline) == how(report)
+    return baseline is not None and how(baseline) == how(report) and not report.partial

@@ -66,7 +66,7 @@ class Search:
         logits_fn, images, labels, threat, _ = self.problem
         fell = np.array(sorted(self.found), int)
         if not len(fell):
-            return fell, Verdict(*np.zeros((3, 0), bool))
+            return nothing_found()
         adversarial = np.array([self.found[i] for i in fell])
         return fell, judge(logits_fn, images[fell], labels[fell], threat, adversarial)
 
@@ -109,6 +109,11 @@ class Search:
         self.left -= int(passes[occupied].sum())
         self.left -= int((self.member.passes - np.asarray(state.step))[gone].sum())
         example[finished | gone] = -1
+
+
+def nothing_found() -> tuple[np.ndarray, Verdict]:
+    """Return the indices of nobody, and no verdict."""
+    return np.zeros(0, int), Verdict(*np.zeros((3, 0), bool))
 
 
 _fold_in_both = jax.jit(jax.vmap(jax.random.fold_in))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import robustlib
-from robustlib import L2, Linf, apgd, apgd_targeted, auto_pgd
+from robustlib import L2, Linf, apgd, apgd_targeted, auto_pgd, fgsm, pgd
 from tests import properties
 from tests.properties import first, forward, wrong
 
@@ -48,12 +48,14 @@ def test_more_targets_never_lose_an_example(cnn):
     properties.more_targets_never_lose_an_example(robustlib, cnn)
 
 
-@pytest.mark.parametrize("attack", [apgd, partial(apgd_targeted, targets=2)])
-def test_an_example_is_on_its_own(cnn, attack):
+@pytest.mark.parametrize(
+    ("attack", "threat"),
+    [(apgd, Linf(0.05)), (apgd, L2(0.7)), (partial(apgd_targeted, targets=2), Linf(0.05))],
+)
+def test_an_example_is_on_its_own(cnn, attack, threat):
     """Alone, in company, in another order: the same start, and for 999 of 1,000 the same end."""
     f, (images, labels), n = robustlib.logits_fn(cnn.state), first(cnn, 1000), 1000
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(np.arange(n))
-    threat = Linf(0.05)
 
     def verdicts(rows):
         found = attack(f, images[rows], labels[rows], threat, keys[rows], steps=10)
@@ -151,6 +153,36 @@ def test_it_compiles_once(cnn, compilations):
     other = robustlib.logits_fn(later)
     apgd(other, images[::-1], labels[::-1], Linf(0.2), jax.random.key(1), steps=5, restarts=3)
     assert compilations() == before
+
+
+def test_the_start_is_the_first_checkpoint(cnn):
+    """Section 3.2 of the paper, p_0 = 0: the second condition can halve the step at p_1."""
+    f, (images, labels), threat = robustlib.logits_fn(cnn.state), first(cnn, 20), Linf(0.01)
+    keys = jax.random.split(jax.random.key(0), 20)
+    begun = auto_pgd.start(images, threat, keys)
+    lengths, how = auto_pgd.checkpoints(50), {"loss": robustlib.cross_entropy, "targeted": False}
+    where = (f, jnp.asarray(images), jnp.asarray(labels), jnp.asarray(labels), threat)
+    at_start = robustlib.cross_entropy(forward(f, begun.points), labels)
+    for passes in (1, 5):
+        state = auto_pgd.advance(*where, begun, lengths, passes, **how)
+        held = ~np.asarray(state.fooled)
+        assert held.sum() > 10
+        np.testing.assert_allclose(state.checked_loss[held], at_start[held], atol=1e-4)
+
+
+@pytest.mark.parametrize("attack", [fgsm, pgd, apgd])
+def test_a_loss_over_the_whole_batch_is_refused(attack):
+    def averaged(logits, labels):
+        return robustlib.cross_entropy(logits, labels).mean()
+
+    images = np.full((2, 4, 4, 1), 0.5, np.float32)
+    where = (images, np.zeros(2, np.int32), Linf(0.1), jax.random.key(0))
+    with pytest.raises(ValueError, match=r"loss must return one number an image, \(2,\), but ret"):
+        attack(
+            robustlib.logits_fn(_dead, jnp.eye(4)[:1]),
+            *where[: 3 + (attack is not fgsm)],
+            loss=averaged,
+        )
 
 
 def test_losses_that_need_more_classes_say_so():

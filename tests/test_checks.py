@@ -236,7 +236,13 @@ def test_a_number_is_no_threat_model(name, state):
     refused(lambda: function(state, never_run, IMAGES, LABELS, 0.1), text)
 
 
-@pytest.mark.parametrize("name", ["pgd", "noise", "robust_accuracy", "evaluate_robustness"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("pgd", "noise", "apgd", "apgd_targeted", "square"),
+        *("robust_accuracy", "evaluate_robustness"),
+    ],
+)
 @pytest.mark.parametrize(
     ("key", "text"),
     [
@@ -246,8 +252,6 @@ def test_a_number_is_no_threat_model(name, state):
 )
 def test_wrong_keys(name, key, text):
     calls = {
-        "pgd": lambda: robustlib.pgd(never_run, IMAGES, LABELS, Linf(0.1), key),
-        "noise": lambda: robustlib.noise(never_run, IMAGES, LABELS, Linf(0.1), key),
         "robust_accuracy": lambda: robustlib.robust_accuracy(
             never_run, split(IMAGES, LABELS), Linf(0.1), key
         ),
@@ -255,7 +259,11 @@ def test_wrong_keys(name, key, text):
             never_run, split(IMAGES, LABELS), Linf(0.1), key
         ),
     }
-    refused(calls[name], text)
+
+    def attack():
+        getattr(robustlib, name)(never_run, IMAGES, LABELS, Linf(0.1), key)
+
+    refused(calls.get(name, attack), text)
 
 
 @pytest.mark.parametrize("evaluator", [robustlib.robust_accuracy, robustlib.evaluate_robustness])

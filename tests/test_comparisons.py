@@ -109,6 +109,27 @@ def test_more_of_an_attack_that_finds_less_is_seen(cnn, monkeypatch, setting, le
     assert said in flag and f"{less} st" in flag
 
 
+def test_every_attack_of_a_comparison_has_a_key_of_its_own(cnn, monkeypatch):
+    seen = []
+
+    def noted(attack, logits_fn, images, labels, threat, key):
+        seen.append(tuple(np.asarray(jax.random.key_data(key))))
+        return Verdict(*np.zeros((3, len(images)), bool))
+
+    monkeypatch.setattr(comparisons, "broken_by", noted)
+    f = robustlib.logits_fn(cnn.state)
+    assert raised(f, cnn, 0.1, surrogate=f) == []
+    assert len(seen) == len(set(seen)) == 12
+
+
+@pytest.mark.parametrize(("lead", "flagged"), [(13, False), (14, True)])
+def test_a_difference_counts_when_its_interval_lies_above_half_a_point(lead, flagged):
+    ahead, nobody = np.arange(400) < lead, np.zeros(400, bool)
+    found = list(comparisons._sentence("A", ahead, "B", nobody, "it is odd. See 06_evaluation"))
+    assert len(found) == flagged
+    assert not list(comparisons._sentence("A", nobody, "B", ahead, "it is odd"))
+
+
 def _far_is_safe(how, points):
     """The network within 0.11 of an image it knows; farther off, its answer to that image."""
     f, images = how

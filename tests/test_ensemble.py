@@ -1,6 +1,7 @@
 """Ensembles: what is in them, who is attacked, what counts, and what an interrupt leaves."""
 
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -52,7 +53,7 @@ def test_the_verdicts_do_not_depend_on_the_batch_size(cnn, member, monkeypatch):
     logits = np.asarray(f(split.images))
     problem = ensemble.Problem(f, split.images, split.labels, Linf(0.06), logits)
     standing, outcomes = logits.argmax(axis=1) == split.labels, []
-    for sizes in ((256,), (64,)):
+    for sizes in ((256,), (64,), (16,)):
         monkeypatch.setattr(search, "BATCH_SIZES", sizes)
         outcome = ensemble.attack([member], problem, standing, jax.random.key(0), progress=False)
         outcomes.append(outcome.standing)
@@ -76,6 +77,27 @@ def test_a_place_is_free_as_soon_as_its_example_has_fallen():
     work._note(state, fooled, example, np.array([10, 10, 10, 0]))
     assert example.tolist() == [-1, -1, 7, -1] and list(work.found) == [5]
     assert work.passes == 30 and work.left == before - 30 - 2 * (51 - 11)
+
+
+def test_the_chapter_says_what_is_in_quick():
+    path = Path(robustlib.__file__).parents[1] / "notebooks/06_evaluation.ipynb"
+    for name, (ce, dlr, square) in ENSEMBLES.items():
+        row = f"| `{name}` | {ce.steps} steps | {dlr.steps} steps, {dlr.targets} targets | "
+        assert f"{row}{square.steps:,} queries |" in path.read_text(encoding="utf-8")
+
+
+def test_three_classes_are_too_few_for_targets():
+    images = np.random.default_rng(0).random((6, 4, 4, 1), np.float32)
+    split = SimpleNamespace(images=images, labels=np.zeros(6, np.int32))
+    f, key = robustlib.logits_fn(_three), jax.random.key(0)
+    report = robustlib.evaluate_robustness(f, split, Linf(0.1), key, **HOW)
+    assert [attack.name for attack in report.attacks] == ["APGD-CE", "Square"]
+    assert any("DLR needs more than the 3 classes" in flag for flag in report.flags)
+
+
+def _three(images):
+    mean = images.mean(axis=(1, 2, 3))
+    return jnp.stack([1 - mean, mean, mean / 2], axis=1)
 
 
 def test_it_says_what_it_left_out():
@@ -114,6 +136,26 @@ def test_an_interrupt_keeps_what_was_found(cnn, monkeypatch, capsys):
     assert report.robust_correct == report.attacks[0].correct < report.clean_correct
     assert str(report).startswith("PARTIAL, quick ensemble") and "interrupted" in str(report)
     assert "Stopped during APGD-CE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("interrupts", [1, 2])
+def test_an_interrupt_of_the_second_look_keeps_what_was_counted(cnn, monkeypatch, interrupts):
+    """Once: the second look is taken again. Twice: what it would have counted is not counted."""
+    monkeypatch.setitem(ENSEMBLES, "quick", (AutoPGD("A", steps=3), AutoPGD("B", steps=9)))
+    judge, calls = search.judge, []
+
+    def interrupted(*where):
+        calls.append(0)
+        if 2 <= len(calls) < 2 + interrupts:
+            raise KeyboardInterrupt
+        return judge(*where)
+
+    monkeypatch.setattr(search, "judge", interrupted)
+    split, f = split_of(cnn, 300), robustlib.logits_fn(cnn.state)
+    report = robustlib.evaluate_robustness(f, split, Linf(0.08), jax.random.key(0), **HOW)
+    a, b = report.attacks
+    assert report.partial and a.correct < report.clean_correct
+    assert (b.correct == a.correct) == (interrupts == 2) and report.robust_correct == b.correct
 
 
 def test_an_interrupt_of_the_search_for_flags_keeps_the_counts(cnn, monkeypatch):

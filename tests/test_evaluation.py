@@ -4,6 +4,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -68,9 +69,40 @@ def test_the_last_batch_is_filled_up_and_nothing_changes(cnn):
 
 
 def test_a_split_smaller_than_a_batch_is_not_filled_up(cnn):
-    parts = list(batches._padded(np.arange(3)))
-    assert len(parts) == 1 and parts[0][1] == 3
-    np.testing.assert_array_equal(parts[0][0], [0, 1, 2])
+    seen = []
+
+    def attack(logits_fn, images, labels, threat, keys):
+        seen.append(images.shape[0])
+        return images
+
+    split, f = split_of(cnn, 3), robustlib.logits_fn(cnn.state)
+    robustlib.robust_accuracy(f, split, Linf(0.1), jax.random.key(0), attacks={"none": attack})
+    assert seen == [3]
+
+
+def test_few_sizes_of_a_batch_are_compiled(cnn, compilations):
+    """How many images fell differs from attack to attack; each number would be compiled alone."""
+    split, f = split_of(cnn, 100), robustlib.logits_fn(cnn.state)
+    for n in (20, 70):
+        batches.all_logits(f, split.images[:n])
+    before = compilations()
+    for n in (17, 64, 65, 100):
+        logits = batches.all_logits(f, split.images[:n])
+        assert len(logits) == n
+    assert compilations() == before
+    np.testing.assert_allclose(logits, f(split.images), atol=1e-4)
+
+
+def test_images_and_labels_may_lie_on_the_device(cnn):
+    split, f = split_of(cnn, 30), robustlib.logits_fn(cnn.state)
+    on_device = SimpleNamespace(images=jnp.asarray(split.images), labels=jnp.asarray(split.labels))
+    for attacks in (None, "quick"):
+        how = {"attacks": attacks, "progress": False}
+        reports = [
+            robustlib.evaluate_robustness(f, each, Linf(0.1), jax.random.key(0), **how)
+            for each in (split, on_device)
+        ]
+        assert reports[0].robust_correct == reports[1].robust_correct
 
 
 def test_an_image_misclassified_anyway_is_not_robust(cnn):

@@ -42,6 +42,10 @@ def folder(tmp_path, monkeypatch):
     content = bytearray((tmp_path / "data.npz").read_bytes())
     content[300] ^= 16
     (tmp_path / "damaged.npz").write_bytes(content)
+    content = (tmp_path / "data.npz").read_bytes().replace(b"PK\x01\x02", b"PK\x01\x03", 1)
+    (tmp_path / "index.npz").write_bytes(content)
+    np.savez(tmp_path / "unequal.npz", images=images, labels=labels[:30])
+    np.savez(tmp_path / "one_label.npz", images=images, labels=labels[0])
     (tmp_path / "unfinished.py").write_text("def bright(images:", encoding="utf-8")
     (tmp_path / "my_model.py").write_text(MODEL, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -109,7 +113,9 @@ def test_a_model_of_the_book(capsys):
         ({"0.08": "8"}, "epsilon"),
         ({"--quiet": "--examples=41"}, "--examples must lie in 1 ... 40, but is 41"),
         ({"--quiet": "--examples=0"}, "--examples must lie in 1 ... 40, but is 0"),
-        ({"--quiet": "--attacks=standrad"}, "did you mean 'standard'"),
+        ({"data.npz": "index.npz"}, "index.npz is damaged ("),
+        ({"data.npz": "unequal.npz"}, "there are 40 images and 30 labels"),
+        ({"data.npz": "one_label.npz"}, "labels must have the shape [N]"),
     ],
 )
 def test_what_cannot_be_used_is_named(folder, capsys, change, said):
@@ -128,6 +134,9 @@ def test_what_cannot_be_used_is_named(folder, capsys, change, said):
         (["evaluate", "--recipe", "PGD", "--data", "data.npz"], "--data goes with a model of your"),
         (["evaluate", "--recipe", "PGD l-2", "--threat", "l2"], "--threat l2 needs --epsilon"),
         ([*OWN, "--threat", "l1"], "invalid choice: 'l1'"),
+        ([*OWN, "--attacks", "standrad"], "invalid choice: 'standrad'"),
+        ([*OWN, "--dataset", "mnist"], "--dataset goes with --recipe"),
+        ([*OWN, "--seed", "-1"], "--seed must lie in 0 ... 2^32 - 1, but is -1"),
         ([*OWN, "--epsilon", "small"], "invalid float value: 'small'"),
     ],
 )
@@ -140,6 +149,47 @@ def test_a_command_line_without_sense_is_refused(capsys, words, said):
 def test_an_unknown_recipe_is_refused(capsys):
     assert main(["evaluate", "--recipe", "PDG", "--dataset", "mnist_small"]) == 1
     assert "did you mean 'PGD'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", [1, 2])
+def test_a_failure_has_its_status_in_a_shell(folder, status):
+    wrong = {1: {"data.npz": "none.npz"}, 2: {"--quiet": "--loud"}}[status]
+    command = [sys.executable, "-m", "robustlib", *(wrong.get(word, word) for word in OWN)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == status and run.stderr and not run.stdout
+    assert "Traceback" not in run.stderr
+
+
+def test_all_that_can_be_wrong_is_looked_at_first(folder, capsys, monkeypatch):
+    """A name, a number or a file that is wrong costs no evaluation and no training."""
+
+    def too_late(*arguments, **how):
+        raise AssertionError("the work has begun.")
+
+    monkeypatch.setattr(robustlib, "evaluate_robustness", too_late)
+    monkeypatch.setattr(robustlib, "fit_or_load", too_late)
+    book = ["evaluate", "--recipe", "PGD", "--dataset", "mnist_small"]
+    for words, said in (
+        ([*OWN, "--baseline", "my_model:dark"], "no attribute 'dark'"),
+        ([OWN[0], "my_model:dark", *OWN[2:], "--baseline", "my_model:broken"], "'dark'"),
+        ([*OWN, "--epsilon", "8"], "epsilon must be at most 1"),
+        ([*OWN, "--data", "unequal.npz"], "40 images and 30 labels"),
+        ([*book, "--epsilon", "8"], "epsilon must be at most 1"),
+        ([*book, "--baseline", "standrad"], "did you mean 'standard'"),
+        (["evaluate", "--recipe", "PGD", "--dataset", "fashion_minst"], "no recipe 'PGD' for"),
+    ):
+        assert main(words) == 1
+        assert said in capsys.readouterr().err
+
+
+def test_a_recipe_beside_its_baseline(capsys, monkeypatch):
+    """As the book's page has it, but for the data set; the ensemble is the standard one."""
+    small = (ensemble.AutoPGD("APGD-CE", steps=3),)
+    monkeypatch.setitem(ensemble.ENSEMBLES, "standard", small)
+    book = ["evaluate", "--recipe", "PGD", "--baseline", "standard", "--dataset", "mnist_small"]
+    assert main([*book, "--examples", "20", "--quiet"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("standard ensemble, l-inf") and "An undefended model under" in shown
 
 
 def test_an_interrupt_has_the_status_that_shells_expect(folder, capsys, monkeypatch):

@@ -35,8 +35,8 @@ MUTATIONS = {
     ),
     "targeted goes the other way": (
         "attacks",
-        " if targeted else loss(logits, labels)\n        return losses.",
-        " if False else loss(logits, labels)\n        return losses.",
+        " if targeted else loss(logits, labels)\n        if losses.shape",
+        " if False else loss(logits, labels)\n        if losses.shape",
         "a_targeted_attack_reaches_its_class",
     ),
     "no projection": (

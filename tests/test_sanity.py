@@ -1,7 +1,9 @@
 """Each sanity flag lights up on a model or an attack made for it, and stays dark otherwise."""
 
+import dataclasses
 import re
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -182,9 +184,9 @@ def test_no_answer_counts_as_broken_and_is_flagged(attacks):
 
 def _nan_above(images):
     """Five classes, always the first; brighter than 0.55 there is no answer."""
-    mean = images.mean(axis=(1, 2, 3))
-    logits = (1 - mean)[:, None] - jnp.arange(5.0)[None]
-    return jnp.where(mean[:, None] > 0.55, jnp.nan, logits)
+    mean = images.mean(axis=(1, 2, 3))[:, None]
+    logits = jnp.array([[1.0, 0, 0, 0, 0]]) * (1 - mean) - jnp.arange(5.0)[None]
+    return jnp.where(mean > 0.55, jnp.nan, logits)
 
 
 def test_logits_that_are_not_finite():
@@ -193,6 +195,33 @@ def test_logits_that_are_not_finite():
         "The model returns NaN or infinite logits for some images. See 06_evaluation."
     ]
     assert not list(sanity.flag_outputs(np.float32([[1, 2], [-1, 0]])))
+    both = sanity.flag_outputs(np.float32([[0.5, 0.5], [np.nan, 0]]))
+    assert [flag.split(",")[0] for flag in both] == [
+        "The model returns NaN or infinite logits for some images. See 06_evaluation.",
+        "The outputs look like probabilities",
+    ]
+
+
+def test_images_without_an_answer_are_misread_and_flagged():
+    """Half of the images are brighter than the model can bear, before any attack."""
+    images = np.full((4, 6, 6, 1), 0.5, np.float32)
+    images[:2] = 0.9
+    split = SimpleNamespace(images=images, labels=np.zeros(4, np.int32))
+    where = (robustlib.logits_fn(_nan_above), split, Linf(0.01), jax.random.key(0))
+    report = robustlib.evaluate_robustness(*where, attacks="quick", progress=False)
+    assert report.clean_correct == report.robust_correct == 2
+    assert any("NaN or infinite logits for some images" in flag for flag in report.flags)
+
+
+def test_each_flag_names_a_chapter_that_exists():
+    root = Path(robustlib.__file__).parents[1]
+    named = {
+        chapter
+        for path in (root / "robustlib").glob("*.py")
+        for chapter in re.findall(r"\bSee\s+\"?\s*\"?(\d\d_\w+)", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) >= 3
+    assert all((root / "notebooks" / f"{chapter}.ipynb").exists() for chapter in named)
 
 
 @pytest.mark.parametrize(
@@ -217,6 +246,15 @@ def test_a_baseline_must_be_like_the_report(evaluate, honest):
     assert "l-inf, epsilon 0.1, 200 images, FGSM, PGD" in flag
     other = evaluate(attacks={"FGSM": fgsm}, baseline=honest)
     assert "with other attacks" in other.flags[0] and other.baseline is None
+
+
+@pytest.mark.parametrize("which", ["the report", "the baseline"])
+def test_what_was_interrupted_is_compared_with_nothing(honest, which):
+    stopped = dataclasses.replace(honest, partial=True)
+    pair = (stopped, honest) if which == "the report" else (honest, stopped)
+    (flag,) = sanity.flag_baseline(*pair)
+    assert "was interrupted, so the two cannot be compared" in flag
+    assert not sanity.is_comparable(*pair) and sanity.is_comparable(honest, honest)
 
 
 def test_the_sample_is_spread_over_the_split():
