@@ -63,13 +63,14 @@ def checker(right: str) -> Callable:
 
 
 def call(answer: Any, *arguments: Any) -> Any:
-    """Return what the reader's function returns."""
+    """Return what the reader's function returns; it may write into the arrays that it is given."""
     if answer is None or answer is ...:
         raise Missing
     if not callable(answer):
         raise Unlike(f"a {type(answer).__name__} was given: pass the function, without calling it.")
+    own = (a.copy() if isinstance(a, np.ndarray) else a for a in arguments)
     try:
-        result = answer(*arguments)
+        result = answer(*own)
     except Exception as error:
         raise Unlike(f"your function stopped with {type(error).__name__}: {error}") from error
     if result is None or result is ...:
