@@ -29,14 +29,11 @@ def test_the_headline_was_made_by_this_code(stored):
     ("trained_on", "goal", "most_seconds"), [("mnist", 0.93, 120), ("mnist_small", 0.87, 20)]
 )
 def test_the_headline_reaches_its_goals(stored, trained_on, goal, most_seconds):
-    """For steps of 0.01, as in published results: the mean of the seeds, the median of their times.
-
-    One training alone says as much of the machine's other guests as of the code.
-    """
+    """Both goals are for the mean of the seeds; the attack takes steps of 0.01, as published."""
     with_steps_of_001, _, _ = page.means(stored)[trained_on]
     rows = [row for row in stored["rows"] if row["trained_on"] == trained_on]
     assert with_steps_of_001 >= goal
-    assert statistics.median(row["seconds"] for row in rows) <= most_seconds
+    assert statistics.mean(row["seconds"] for row in rows) <= most_seconds
 
 
 def test_the_readme_shows_what_is_stored(stored):
