@@ -23,7 +23,7 @@ from robustlib.training import (
     standard_train_step,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "L1",

@@ -132,7 +132,7 @@
         cells.push(element("rect", { ...place, class: "pg-loss" }));
       }
     }
-    const largest = Math.max(...losses);
+    const largest = Math.max(...losses, 1e-12);
     cells.forEach((cell, i) => cell.setAttribute("opacity", ((0.45 * losses[i]) / largest).toFixed(3)));
     return cells;
   }
