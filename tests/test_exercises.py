@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -88,11 +89,27 @@ def stepped_in_place(prepared, g, epsilon, mean, std):
     return np.clip(prepared, -mean / std, (1 - mean) / std, out=prepared)
 
 
+def climbed_in_a_compiled_loop(gradient, images, start, epsilon, step_size, steps):
+    def length(a):
+        return jnp.maximum(jnp.sqrt((a**2).sum(axis=(1, 2, 3), keepdims=True)), 1e-12)
+
+    def step(_, points):
+        g = gradient(points)
+        delta = points + step_size * g / length(g) - images
+        return jnp.clip(images + delta * jnp.minimum(1, epsilon / length(delta)), 0, 1)
+
+    return jax.lax.fori_loop(0, steps, step, jnp.asarray(start))
+
+
 @pytest.mark.parametrize(
     ("checker", "answer"),
-    [("check_kept_attempt", kept_in_place), ("check_step_in_pixels", stepped_in_place)],
+    [
+        ("check_kept_attempt", kept_in_place),
+        ("check_step_in_pixels", stepped_in_place),
+        ("check_pgd_l2", climbed_in_a_compiled_loop),
+    ],
 )
-def test_an_answer_may_write_into_what_it_is_given(checker, answer):
+def test_an_answer_may_write_into_what_it_is_given_and_be_compiled(checker, answer):
     verdict = verdict_of(checker, answer)
     assert verdict.status == "right", verdict
 

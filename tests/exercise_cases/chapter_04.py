@@ -38,6 +38,19 @@ def _three_passes(state, batch, epsilon, weight):
     )(state.params)
 
 
+def _three_passes_in_two_runs(state, batch, epsilon, weight):
+    images, labels, n = batch["image"], batch["label"], len(batch["label"])
+
+    def losses(params, images, labels):
+        return cross_entropy(state.apply_fn({"params": params}, images), labels)
+
+    gradient = jax.grad(lambda images: losses(state.params, images, labels).sum())(images)
+    both = jnp.concatenate([images, jnp.clip(images + epsilon * jnp.sign(gradient), 0, 1)])
+    shares = jnp.repeat(jnp.array([1 - weight, weight]) / n, n, total_repeat_length=2 * n)
+    twice = jnp.concatenate([labels, labels])
+    return jax.grad(lambda params: (shares * losses(params, both, twice)).sum())(state.params)
+
+
 def _trained(objective, result_of=lambda start, result: result.state):
     def train(split, epsilon):
         start = create_state(SmallCNN(), jax.random.key(0), split.images)
@@ -56,6 +69,7 @@ WRONG = {
         "a sum, not a mean": _combined(lambda w, n: 1 - w, lambda w, n: w),
         "not clipped": _combined(lambda w, n: (1 - w) / n, lambda w, n: w / n, lambda x: x),
         "three passes": _three_passes,
+        "three passes in two runs": _three_passes_in_two_runs,
         "no attack": lambda state, batch, e, w: Standard()(state, batch, None, 1.0)[1],
         "the loss as well": lambda state, batch, e, w: Mixed(e, w)(state, batch, None, 1.0),
     },
