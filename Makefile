@@ -77,9 +77,9 @@ serve:  ## show the built book at a local address (PORT=8000 to choose the port)
 	@$(PY) -u -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 test: lint  ## lint, unit tests, every chapter on mnist_small
-	@echo "[test] Unit tests: 6 to 12 minutes."
+	@echo "[test] Unit tests: 6 to 13 minutes."
 	@$(PY) -m pytest $(SHARED_TESTS)
-	@echo "[test] Every chapter on mnist_small, two at a time: about 4 minutes."
+	@echo "[test] Every chapter on mnist_small, two at a time: 4 to 6 minutes."
 	@ROBUSTLIB_DATASET=mnist_small $(PY) $(NBVAL) $(SHARED_CHAPTERS)
 	@echo "[test] Left out, since it needs a browser: make test-browser, after make book."
 
