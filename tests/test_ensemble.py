@@ -173,6 +173,8 @@ def test_an_interrupt_of_the_search_for_flags_keeps_the_counts(cnn, monkeypatch)
 
 
 def test_it_shows_who_stands_and_the_time_left(cnn, monkeypatch, capsys):
+    every_step = partial(ensemble.tqdm, mininterval=0, miniters=0)  # drawn, however quick it is
+    monkeypatch.setattr(ensemble, "tqdm", every_step)
     monkeypatch.setitem(ENSEMBLES, "quick", (AutoPGD("CE", steps=30),))
     split, f = split_of(cnn, 50), robustlib.logits_fn(cnn.state)
     for progress in (False, True):
