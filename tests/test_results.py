@@ -1,6 +1,5 @@
 """The stored results: made by the code as it is, shown as they are, and measured again in part."""
 
-import statistics
 import subprocess
 import sys
 from functools import partial
@@ -29,11 +28,11 @@ def test_the_headline_was_made_by_this_code(stored):
     ("trained_on", "goal", "most_seconds"), [("mnist", 0.93, 120), ("mnist_small", 0.87, 20)]
 )
 def test_the_headline_reaches_its_goals(stored, trained_on, goal, most_seconds):
-    """Both goals are for the mean of the seeds; the attack takes steps of 0.01, as published."""
+    """The mean of the seeds, under steps of 0.01, as published, and the slowest training."""
     with_steps_of_001, _, _ = page.means(stored)[trained_on]
     rows = [row for row in stored["rows"] if row["trained_on"] == trained_on]
     assert with_steps_of_001 >= goal
-    assert statistics.mean(row["seconds"] for row in rows) <= most_seconds
+    assert max(row["seconds"] for row in rows) <= most_seconds
 
 
 def test_the_readme_shows_what_is_stored(stored):

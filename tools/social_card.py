@@ -20,6 +20,13 @@ from robustlib import Linf
 TO = Path(__file__).parents[1] / "book/_static/social-card.png"
 
 
+def reading(answer) -> str:
+    """Say what a network reads, and how sure it is."""
+    most = float(answer.max())
+    how_sure = "over 99.9 %" if most > 0.999 else f"{100 * most:.1f} %"
+    return f"read as {int(answer.argmax())},\n{how_sure} sure"
+
+
 def main() -> None:
     """Draw it."""
     data = robustlib.load_dataset("mnist_small")
@@ -37,17 +44,14 @@ def main() -> None:
         0.05, 0.77, "Attack a network, train one that holds, and measure it honestly.", fontsize=21
     )
     for column, (picture, sign) in enumerate(zip(pictures, ("+", "=", ""), strict=True)):
-        ax = figure.add_axes((0.05 + 0.32 * column, 0.16, 0.26, 0.5))
+        ax = figure.add_axes((0.05 + 0.32 * column, 0.2, 0.26, 0.5))
         limits = (-0.3, 0.3, "RdBu_r") if column == 1 else (0, 1, "gray")
         ax.imshow(picture[..., 0], vmin=limits[0], vmax=limits[1], cmap=limits[2])
         ax.axis("off")
-        figure.text(0.335 + 0.32 * column, 0.38, sign, fontsize=40, ha="center")
-    for x, answer in ((0.18, before[chosen]), (0.82, after[chosen])):
-        most = float(answer.max())
-        how_sure = "over 99.9 %" if most > 0.999 else f"{most:.1%}"
-        words = f"read as {int(answer.argmax())}, {how_sure} sure"
-        figure.text(x, 0.07, words, fontsize=21, ha="center")
-    figure.text(0.5, 0.07, "a step along the gradient", fontsize=21, ha="center")
+        figure.text(0.34 + 0.32 * column, 0.42, sign, fontsize=40, ha="center")
+    words = reading(before[chosen]), "a step\nalong the gradient", reading(after[chosen])
+    for column, text in enumerate(words):
+        figure.text(0.18 + 0.32 * column, 0.04, text, fontsize=21, ha="center")
     figure.savefig(TO)
     print(f"{TO}: {TO.stat().st_size / 1000:.0f} kB")
 

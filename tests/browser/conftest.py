@@ -1,5 +1,6 @@
 """A browser, the built book served on loopback, and what goes wrong on a page."""
 
+import contextlib
 import functools
 import http.server
 import shutil
@@ -18,7 +19,35 @@ PAGES = sorted(
     for path in BOOK.rglob("*.html")
     if "_static" not in path.parts and path != BOOK / "index.html"
 )
+CHAPTERS = [name for name in PAGES if name.startswith("notebooks/")]
+assert len(CHAPTERS) == 10 and len(PAGES) > 18, "A part of the book is missing: type make book."
 THEMES, WIDTHS = ("light", "dark"), (1280, 390)
+
+_measured = []
+
+
+@pytest.fixture(scope="session")
+def measured():
+    """A function that keeps a sentence, to be shown when all tests have run."""
+    return _measured.append
+
+
+def pytest_sessionfinish(session):
+    """Hand what a process has measured to the one that shows it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["measured"] = _measured
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """Take what a process has measured."""
+    _measured.extend(getattr(node, "workeroutput", {}).get("measured", []))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Show it."""
+    for sentence in _measured:
+        terminalreporter.write_line(f"[browser] {sentence}")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -28,14 +57,20 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture(scope="session")
-def site():
-    """The address of the book on loopback."""
-    handler = functools.partial(Quiet, directory=BOOK)
+@contextlib.contextmanager
+def served(handler):
+    """The address at which a handler answers, on loopback."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def site():
+    """The address of the book on loopback."""
+    with served(functools.partial(Quiet, directory=BOOK)) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

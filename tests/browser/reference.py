@@ -17,14 +17,14 @@ import numpy as np
 
 import robustlib
 
-SCRIPT = Path(__file__).parents[2] / "book/_static/playground/weights.js"
+SCRIPT = Path(__file__).parents[2] / "_build/html/_static/playground/weights.js"
 LAYERS = "Conv_0", "Conv_1", "Dense_0", "Dense_1"
 
 
 def weights():
     """Return {network: Flax parameters} of the file that the page loads."""
-    text = SCRIPT.read_text(encoding="utf-8")
-    records = json.loads(text.removeprefix("const PLAYGROUND_WEIGHTS = ").strip().removesuffix(";"))
+    text = SCRIPT.read_text(encoding="utf-8").partition("const PLAYGROUND_WEIGHTS = ")[2]
+    records = json.loads(text.strip().removesuffix(";"))
     networks = {}
     for name in ("standard", "fgsm", "pgd"):
         record = records[name]
@@ -58,13 +58,22 @@ def main() -> None:
     images = np.concatenate([few.images, drawn()[None]])
     labels = np.append((few.labels + 1) % 10, 3)  # at the true class, many gradients are tiny
     model = robustlib.SmallCNN(channels=(8, 16), hidden=24, fast=False)
-    arrays = {"images": images, "labels": labels}
+    far = images + np.random.default_rng(0).normal(size=images.shape).astype(np.float32)
+    arrays = {"images": images, "labels": labels, "far": far}
+    threats = {"linf": robustlib.Linf(0.2), "l2": robustlib.L2(1.5)}
+    for name, threat in threats.items():
+        arrays[f"{name} epsilon"] = np.float32(threat.epsilon)
+        arrays[f"{name} projected"] = np.asarray(threat.project(images, far))
 
     def summed(images, logits_fn):
         return robustlib.cross_entropy(logits_fn(images), labels).sum()
 
     for name, params in weights().items():
         logits_fn = robustlib.logits_fn(model.apply, {"params": params})
+        if name == "pgd":
+            for norm, threat in threats.items():
+                points = robustlib.fgsm(logits_fn, images, labels, threat)
+                arrays[f"{norm} fgsm"] = np.asarray(points)
         arrays[f"{name} logits"] = np.asarray(logits_fn(images))
         arrays[f"{name} gradients"] = np.asarray(jax.grad(summed)(jnp.asarray(images), logits_fn))
     np.savez(sys.argv[1], **arrays)

@@ -1,29 +1,42 @@
 """Every page, in both themes, on a wide screen and on a phone."""
 
+import ast
+import functools
+import json
 import re
 from html.parser import HTMLParser
-from urllib.parse import unquote, urldefrag
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import BOOK, PAGES, THEMES, WIDTHS
+from conftest import BOOK, CHAPTERS, PAGES, ROOT, THEMES, WIDTHS, Quiet, served
+
+BELOW = "/somebody/a-book/"
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; font-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'"
+)
 
 # Maths that MathJax has not set, in any element whose text is for reading.
 UNSET = """() => [...document.querySelectorAll('.math')].filter(
     node => !node.querySelector('mjx-container') || node.querySelector('mjx-merror')
 ).map(node => node.textContent.slice(0, 80))"""
+UNFOLD = "() => document.querySelectorAll('details').forEach(fold => { fold.open = true; })"
 SIDEWAYS = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_whole(visit, name, theme):
-    """Loaded once, then made narrow: to set the maths again would double the time."""
-    page, faults = visit(name, theme)
+    """Loaded wide in one theme and narrow in the other, all unfolded, then made the other width."""
+    widths = WIDTHS if theme == "light" else WIDTHS[::-1]
+    page, faults = visit(name, theme, widths[0])
     page.evaluate("() => window.MathJax && MathJax.startup && MathJax.startup.promise")
     assert page.evaluate(UNSET) == []
     assert page.evaluate("() => document.documentElement.dataset.theme") == theme
-    for width in WIDTHS:
+    page.evaluate(UNFOLD)
+    for width in widths:
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate(SIDEWAYS) <= 0, width
         grave = [
@@ -79,8 +92,83 @@ def test_each_link_inside_the_book_leads_somewhere(links, name):
 
 
 def test_each_page_says_what_it_may_load():
-    for name in PAGES:
+    for name in ["index.html", *PAGES]:
         text = (BOOK / name).read_text(encoding="utf-8")
         policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
-        assert policy and policy[1].startswith("default-src 'self'; "), name
-        assert policy.start() < text.index("<script"), name
+        assert policy and policy[1] == POLICY, name
+        assert policy.start() < (text + "<script").index("<script"), name
+
+
+def test_the_root_leads_to_the_first_page(visit):
+    page, faults = visit("index.html")
+    page.wait_for_url("**/book/index.html")
+    assert page.locator("h1").inner_text().startswith("Adversarial training") and not faults
+
+
+def test_pages_are_in_a_row_and_chapters_can_be_kept(visit):
+    """From the first page by "next" through all chapters, each with its notebook to download."""
+    page, faults = visit("book/index.html")
+    seen = []
+    while (link := page.locator("a.right-next")).count():
+        address = urlsplit(link.get_attribute("href")).path
+        page.goto(page.url.rsplit("/", 1)[0] + "/" + address)
+        assert page.locator("a.left-prev").count() == 1
+        seen.append(urlsplit(page.url).path.lstrip("/"))
+        if seen[-1] in CHAPTERS:
+            kept = page.locator("a.btn-download-source-button").get_attribute("href")
+            notebook = page.context.request.get(page.url.rsplit("/", 1)[0] + "/" + kept)
+            assert notebook.json()["nbformat"] == 4
+    assert [name for name in seen if name in CHAPTERS] == CHAPTERS and not faults
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_each_figure_of_a_chapter_has_words_and_a_caption(name):
+    text = (BOOK / name).read_text(encoding="utf-8")
+    figures = re.findall(r"<figure.*?</figure>", text, flags=re.S)
+    outputs = re.findall(r'<img [^>]*src="\.\./_images/[^>]*>', text)
+    assert len(outputs) == len(figures) > 0
+    for figure in figures:
+        assert len(re.search(r'alt="([^"]*)"', figure)[1]) > 60 and "<figcaption>" in figure
+
+
+class Published(Quiet):
+    """Serves the book below another address, and the page for no page where there is none."""
+
+    def do_GET(self):
+        inside, self.path = self.path.startswith(BELOW), "/" + self.path.removeprefix(BELOW)
+        if inside and Path(self.translate_path(self.path)).is_file():
+            super().do_GET()
+            return
+        # What the page has once the address is known: see `head` in book/_ext/website.py.
+        source = ast.parse((ROOT / "book/_ext/website.py").read_text(encoding="utf-8"))
+        (base,) = (
+            node.value.value
+            for node in source.body
+            if isinstance(node, ast.Assign) and node.targets[0].id == "BASE"
+        )
+        address = f"http://127.0.0.1:{self.server.server_port}{BELOW}"
+        text = (BOOK / "404.html").read_text(encoding="utf-8")
+        text = text.replace("<head>", "<head>" + base.format(address=json.dumps(address)), 1)
+        self.send_response(404)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+
+def test_a_page_that_is_not_there_leads_to_those_that_are(browser):
+    """As the book is published: below another address, and asked for at any depth."""
+    page, failed = browser.new_page(), []
+    page.on("requestfailed", lambda asked: failed.append(asked.url))
+    page.on("response", lambda got: failed.append(got.url) if got.status >= 400 else None)
+    with served(functools.partial(Published, directory=BOOK)) as root:
+        lost = f"{root}{BELOW[1:]}x/y/z"
+        page.goto(lost)
+        page.wait_for_load_state("networkidle")
+        assert failed == [lost]
+        assert page.locator("h1").inner_text() == "There is no such page"
+        skip = page.locator("a[href$='#main-content']").first.get_attribute("href")
+        assert skip.endswith("x/y/z#main-content")
+        page.locator("article a", has_text="To the first page").click()
+        page.wait_for_url(f"{root}{BELOW[1:]}book/index.html")
+        assert failed == [lost]
+    page.close()

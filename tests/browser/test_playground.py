@@ -44,6 +44,31 @@ def test_logits_and_gradients_are_those_of_jax(visit, reference, name):
 
 
 @pytest.mark.parametrize("threat", ["linf", "l2"])
+def test_fgsm_and_projections_are_those_of_robustlib(visit, reference, threat):
+    page, _ = visit(PAGE)
+    images, labels = reference["images"].reshape(101, -1), reference["labels"]
+    epsilon, far = reference[f"{threat} epsilon"].item(), reference["far"].reshape(101, -1)
+    steps, projected = page.evaluate(
+        """([images, labels, far, threat, epsilon]) => {
+            const network = Playground.load(PLAYGROUND_WEIGHTS.pgd, "pgd");
+            const how = {attack: "fgsm", threat, epsilon};
+            const threats = Playground.threats[threat];
+            return [
+                images.map((pixels, i) => Array.from(Playground.attack(
+                    network, Float32Array.from(pixels), labels[i], how).path[1])),
+                images.map((pixels, i) => Array.from(threats.project(
+                    Float32Array.from(pixels), Float32Array.from(far[i]), epsilon))),
+            ];
+        }""",
+        [images.tolist(), labels.tolist(), far.tolist(), threat, epsilon],
+    )
+    differs = np.abs(np.array(steps) - reference[f"{threat} fgsm"].reshape(101, -1)) > 1e-4
+    assert differs.mean() < 1e-3  # a sign where rounding decides
+    expected = reference[f"{threat} projected"].reshape(101, -1)
+    assert np.abs(np.array(projected) - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("threat", ["linf", "l2"])
 def test_an_attack_stays_in_ball_and_box_and_raises_the_loss(visit, reference, threat):
     page, _ = visit(PAGE)
     epsilon = {"linf": 0.2, "l2": 1.5}[threat]
@@ -74,9 +99,10 @@ def test_an_attack_stays_in_ball_and_box_and_raises_the_loss(visit, reference, t
             assert attack == "noise" or gain > 0
 
 
-def test_forty_steps_answer_within_300_milliseconds(visit):
+@pytest.mark.parametrize("threat", ["linf", "l2"])
+def test_forty_steps_answer_within_300_milliseconds(visit, measured, threat):
     """The whole of an answer: attack, pictures and charts, then the shades of the loss."""
-    page, _ = visit(f"{PAGE}#attack=pgd&steps=40&network=pgd")
+    page, _ = visit(f"{PAGE}#attack=pgd&steps=40&network=pgd&threat={threat}")
     answers, shades = page.evaluate(
         """async () => {
             const input = document.querySelector('[name=epsilon]'), answers = [], shades = [];
@@ -93,7 +119,7 @@ def test_forty_steps_answer_within_300_milliseconds(visit):
             return [answers, shades].map(times => times.sort((a, b) => a - b)[4]);
         }"""
     )
-    print(f"PGD with 40 steps: {answers:.0f} ms with the pictures, {shades:.0f} with the shades")
+    measured(f"PGD, 40 steps, {threat}: {answers:.0f} ms, with the loss's shades {shades:.0f}")
     assert answers < 300
 
 
@@ -234,6 +260,20 @@ def test_every_control_is_reached_by_keyboard(visit):
     assert {"image", "network", "attack", "threat", "epsilon", "steps", "again", "share"} <= names
 
 
+def test_drawing_is_reached_by_keyboard(visit):
+    page, _ = visit(f"{PAGE}#image=drawn")
+    page.locator("[name=share]").focus()
+    reached = []
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate(
+                "() => document.activeElement.name || document.activeElement.dataset.part"
+            )
+        )
+    assert {"before", "clear"} <= set(reached)
+
+
 def test_the_arrow_keys_choose_and_drag(visit):
     page, faults = visit(f"{PAGE}#network=standard&attack=pgd&epsilon=0")
     words = said(page)
@@ -284,8 +324,8 @@ def test_a_page_with_damaged_weights_says_so(visit, browser, site):
     page.close()
 
 
-def test_its_files_are_small():
+def test_its_files_are_small(measured):
     files = [path for path in FOLDER.rglob("*") if path.is_file()]
     total = sum(path.stat().st_size for path in files)
-    print(f"{len(files)} files, {total / 1000:.0f} kB")
+    measured(f"the playground has {len(files)} files, {total / 1000:.0f} kB")
     assert total < 500_000

@@ -5,15 +5,15 @@ import re
 import sys
 
 import pytest
-from conftest import BOOK, PAGES, ROOT, THEMES, WIDTHS
+from conftest import BOOK, CHAPTERS, PAGES, ROOT, THEMES, WIDTHS
 
 sys.path.append(str(ROOT))
 
 from tools import book_pdf
 
-CHAPTERS = [name for name in PAGES if name.startswith("notebooks/")]
 NOTATION = (BOOK / "book/notation.html").read_text(encoding="utf-8")
 GLOSSARY = re.findall(r'<dt id="term-[^>]*>([^<]+)<', NOTATION)
+assert len(GLOSSARY) > 40
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
@@ -59,6 +59,14 @@ def test_the_search_finds_a_term_of_the_glossary(visit, term):
     assert any("notation" in link for link in found) and not faults
 
 
+def test_the_search_works_from_the_folder(visit):
+    """Where a page may not fetch another: titles alone, and no fault."""
+    page, faults = visit("search.html?q=PGD", base=f"{BOOK.as_uri()}/")
+    page.wait_for_selector("#search-results li a", timeout=20_000)
+    page.wait_for_timeout(500)
+    assert page.locator("#search-results li").count() > 5 and not faults
+
+
 LOOK = """node => { const style = getComputedStyle(node);
     return style.outline + style.boxShadow + style.backgroundColor + style.textDecoration; }"""
 
@@ -68,10 +76,11 @@ LOOK = """node => { const style = getComputedStyle(node);
 def test_the_whole_of_a_page_is_reached_by_keyboard(visit, name, width):
     """Tab goes through all links, buttons and folds, and each shows where the focus is."""
     page, _ = visit(name, width=width)
+    sidebar = ", .bd-sidebar-primary" if width == WIDTHS[0] else ""  # else a dialog, closed
     nodes = [
         node
         for node in page.locator(
-            ":is(header, main) :is(a[href], button, summary, input):not([tabindex='-1'])"
+            f":is(header, main{sidebar}) :is(a[href], button, summary, input):not([tabindex='-1'])"
         ).element_handles()
         if node.evaluate("node => node.checkVisibility({visibilityProperty: true})")
     ]

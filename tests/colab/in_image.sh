@@ -16,7 +16,10 @@ cd "$work"
 failed=0
 for notebook in notebooks/*.ipynb; do
     python3 -m pip uninstall -qq --yes robustlib
+    python3 -m pip freeze --all >"$work/before"
     ROBUSTLIB_CACHE=$(mktemp -d) \
         python3 -m pytest --nbval-lax --nbval-cell-timeout=600 "$notebook" || failed=1
+    # The set-up cell adds robustlib and changes nothing else.
+    python3 -m pip freeze --all | grep -v '^robustlib ' | diff "$work/before" - || failed=1
 done
 exit $failed

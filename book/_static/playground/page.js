@@ -129,9 +129,9 @@
   // ---- pictures --------------------------------------------------------------------------------
 
   const grey = (value) => [255 * value, 255 * value, 255 * value];
-  /** Orange raises a pixel, blue lowers it, white leaves it. */
+  /** Red raises a pixel, blue lowers it, white leaves it. */
   const change = (value) =>
-    value > 0 ? [255, 255 - 140 * value, 255 - 255 * value] : [255 + 255 * value, 255 + 141 * value, 255 + 77 * value];
+    value > 0 ? [255 - 77 * value, 255 - 231 * value, 255 - 212 * value] : [255 + 222 * value, 255 + 153 * value, 255 + 83 * value];
 
   function paint(canvas, values, colour) {
     const context = canvas.getContext("2d"), pixels = context.createImageData(SIDE, SIDE);
@@ -184,7 +184,7 @@
       : `${whose} is read as ${read} (${percent(clean[read])}), and after the attack as ${answer} (${percent(after[answer])}).`;
     const drawing = "Drawing area: the arrow keys draw, with Shift they move the pen.";
     part("before").setAttribute("aria-label", isDrawn() ? drawing : `The image, read as ${read}.`);
-    part("delta").setAttribute("aria-label", "The perturbation: orange raises a pixel, blue lowers it.");
+    part("delta").setAttribute("aria-label", "The perturbation: red raises a pixel, blue lowers it.");
     part("after").setAttribute("aria-label", `The attacked image, read as ${answer}.`);
   }
 
