@@ -46,7 +46,8 @@ def main() -> None:
     sizes = Sizes(rounds=1, steps=((4, 2), (8, 2)), pgd=(4, 8)) if quick else Sizes()
     # Training starts cold: nothing kept, nothing compiled before.
     jax.config.update("jax_enable_compilation_cache", False)
-    results = about("make bench", PACKAGES) | {"rounds": sizes.rounds, "images": max(sizes.pgd)}
+    results = about("make bench", PACKAGES) | {"hash": report.content_hash()}
+    results |= {"rounds": sizes.rounds, "images": max(sizes.pgd)}
     data = load_dataset("mnist")
     test = data.test.spread(max(sizes.pgd))
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:

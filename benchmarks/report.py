@@ -1,11 +1,13 @@
 """The tables, and their place in the README."""
 
+import hashlib
 import re
 import textwrap
 
 import numpy as np
 
-from results.about import ROOT, read, write
+from results.about import ROOT, out_of_date, read, write
+from robustlib.recipes import code_hash
 
 RESULTS = ROOT / "benchmarks" / "results.json"
 README = ROOT / "README.md"
@@ -35,6 +37,16 @@ def keep(results: dict) -> None:
     README.write_text(text, encoding="utf-8")
 
 
+def content_hash() -> str:
+    """Return a hash of the code that the benchmarks measure, and measure by."""
+    digest = hashlib.sha256(code_hash().encode())
+    measured = (f"robustlib/{name}.py" for name in ("auto_pgd", "square_attack"))
+    by = (f"benchmarks/{name}.py" for name in ("__main__", "jax_side", "timing", "torch_side"))
+    for path in (*measured, *by):
+        digest.update((ROOT / path).read_bytes())
+    return digest.hexdigest()
+
+
 def in_readme(text: str, every: dict) -> str:
     """Return the README's text with the tables of all devices between the two marks."""
     inside = "\n".join(tables(results) for results in every.values())
@@ -57,7 +69,7 @@ def tables(results: dict) -> str:
         break_on_hyphens=False,
     )
     return f"""
-{protocol}
+{out_of_date(results, content_hash())}{protocol}
 
 {_markdown(("", "goal", "measured"), goals(results))}
 Milliseconds a training step (Adam, epsilon 0.3), and in brackets the ratio to the standard step of
@@ -143,7 +155,7 @@ def agreement() -> str:
     """Return in Markdown what robustlib and others leave of the same images, for the book."""
     every = read(RESULTS)
     return "\n\n".join(
-        f"{_agreement(results['standing'])}\n"
+        f"{out_of_date(results, content_hash())}{_agreement(results['standing'])}\n"
         f"Measured by `{results['command']}` on {results['machine']}, {results['date']}, commit "
         f"{results['commit']}; kept in `benchmarks/results.json`."
         for results in every.values()

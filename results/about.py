@@ -54,6 +54,16 @@ def read(path: Path) -> dict:
     return stored
 
 
+def out_of_date(stored: dict, content_hash: str) -> str:
+    """Return a sentence that says so where results were made by other code, else nothing."""
+    if stored["hash"] == content_hash:
+        return ""
+    return (
+        f"**Out of date:** the code or a recipe has changed since. `{stored['command']}` computes "
+        "this again.\n\n"
+    )
+
+
 def _checksum(name: str, stored: dict) -> str:
     return hashlib.sha256(json.dumps([name, stored], sort_keys=True).encode()).hexdigest()
 

@@ -2,7 +2,7 @@
 
 import re
 
-from results.about import ROOT, read, write
+from results.about import ROOT, out_of_date, read, write
 from results.headline import content_hash
 from robustlib.report import wilson_interval
 
@@ -35,16 +35,6 @@ def keep(stored: dict, name: str = "headline") -> None:
 def is_current(stored: dict) -> bool:
     """Return whether the headline was made by the recipes and the code as they are now."""
     return stored["hash"] == content_hash()
-
-
-def out_of_date(stored: dict, content_hash: str) -> str:
-    """Return a sentence that says so where results were made by other code, else nothing."""
-    if stored["hash"] == content_hash:
-        return ""
-    return (
-        "**Out of date:** the code or a recipe has changed since. `make results` computes this "
-        "again.\n\n"
-    )
 
 
 def where_from(stored: dict, file: str) -> str:

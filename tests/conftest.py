@@ -5,6 +5,8 @@ import optax
 import pytest
 
 import robustlib
+from robustlib import comparisons
+from robustlib.ensemble import ENSEMBLES, AutoPGD
 from tests.properties import Trained
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -26,6 +28,18 @@ def compiled_code_is_let_go():
 def compilations():
     """A function that returns how often anything was compiled in this process so far."""
     return lambda: len(_compilations)
+
+
+@pytest.fixture
+def uncompared(monkeypatch):
+    """Ensembles compare no attacks, which would cost more than to run them on a few images."""
+    monkeypatch.setattr(comparisons, "flags", lambda *where, **how: [])
+
+
+@pytest.fixture
+def brief(uncompared, monkeypatch):
+    """The quick ensemble has one short attack, and compares none."""
+    monkeypatch.setitem(ENSEMBLES, "quick", (AutoPGD("APGD-CE", steps=3),))
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,7 @@ def test_the_chapter_says_what_is_in_quick():
         assert f"{row}{square.steps:,} queries |" in path.read_text(encoding="utf-8")
 
 
-def test_three_classes_are_too_few_for_targets():
+def test_three_classes_are_too_few_for_targets(uncompared):
     images = np.random.default_rng(0).random((6, 4, 4, 1), np.float32)
     split = SimpleNamespace(images=images, labels=np.zeros(6, np.int32))
     f, key = robustlib.logits_fn(_three), jax.random.key(0)
@@ -100,7 +100,7 @@ def _three(images):
     return jnp.stack([1 - mean, mean, mean / 2], axis=1)
 
 
-def test_it_says_what_it_left_out():
+def test_it_says_what_it_left_out(uncompared):
     rng = np.random.default_rng(0)
     split = SimpleNamespace(
         images=np.float32(rng.random((20, 4, 4, 1))), labels=np.zeros(20, np.int32)
@@ -201,7 +201,7 @@ def test_l1_is_refused_but_by_the_plain_attacks(cnn):
     assert report.threat == "l-1, epsilon 10" and report.robust_correct < report.clean_correct
 
 
-def test_the_report_names_its_ensemble(cnn):
+def test_the_report_names_its_ensemble(cnn, brief):
     split, f = split_of(cnn, 40), robustlib.logits_fn(cnn.state)
     report = robustlib.evaluate_robustness(f, split, Linf(0.1), jax.random.key(0), **HOW)
     title, header, *_ = str(report).splitlines()

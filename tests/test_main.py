@@ -64,7 +64,7 @@ def test_a_model_of_ones_own_from_a_shell(folder):
     assert "robust (all attacks)" in run.stdout and "not the official AutoAttack" in run.stdout
 
 
-def test_json_holds_the_report(folder, capsys):
+def test_json_holds_the_report(folder, brief, capsys):
     l2 = ["--threat", "l2", "--attacks", "quick", "--examples", "20", "--seed", "3", "--json"]
     assert main([*OWN, *l2]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -77,7 +77,7 @@ def test_json_holds_the_report(folder, capsys):
     assert report["clean_accuracy"] == 1
 
 
-def test_a_baseline_is_attacked_in_the_same_way(folder, capsys):
+def test_a_baseline_is_attacked_in_the_same_way(folder, brief, capsys):
     few = ["--attacks", "quick", "--examples", "20"]
     assert main([*OWN, *few, "--baseline", "my_model:broken"]) == 0
     shown = capsys.readouterr().out
@@ -85,7 +85,7 @@ def test_a_baseline_is_attacked_in_the_same_way(folder, capsys):
     assert "No undefended model" not in shown
 
 
-def test_a_model_of_the_book(capsys):
+def test_a_model_of_the_book(brief, capsys):
     book = ["evaluate", "--recipe", "standard", "--dataset", "mnist_small", "--examples", "20"]
     assert main([*book, "--attacks", "quick", "--quiet"]) == 0
     assert "l-inf, epsilon 0.3, 20 images" in capsys.readouterr().out
@@ -182,7 +182,7 @@ def test_all_that_can_be_wrong_is_looked_at_first(folder, capsys, monkeypatch):
         assert said in capsys.readouterr().err
 
 
-def test_a_recipe_beside_its_baseline(capsys, monkeypatch):
+def test_a_recipe_beside_its_baseline(uncompared, capsys, monkeypatch):
     """As the book's page has it, but for the data set; the ensemble is the standard one."""
     small = (ensemble.AutoPGD("APGD-CE", steps=3),)
     monkeypatch.setitem(ensemble.ENSEMBLES, "standard", small)

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 import robustlib
-from robustlib import L2, Linf, comparisons, fgsm, pgd, sanity
-from robustlib.ensemble import ENSEMBLES, AutoPGD
+from robustlib import L2, Linf, fgsm, pgd, sanity
 from tests.properties import first
 
 
@@ -123,13 +122,6 @@ def _steep(f, images):
     return f(images) + 1e-4 * jnp.sin(1e12 * images.sum((1, 2))) * jnp.arange(10.0)[None]
 
 
-@pytest.fixture
-def brief(monkeypatch):
-    """An ensemble of one short attack, and no comparisons."""
-    monkeypatch.setitem(ENSEMBLES, "quick", (AutoPGD("CE", steps=3),))
-    monkeypatch.setattr(comparisons, "flags", lambda *where, **how: [])
-
-
 @pytest.mark.parametrize("attacks", [{"FGSM": fgsm}, "quick"], ids=["by name", "quick"])
 def test_a_model_that_is_random(evaluate, honest, brief, attacks):
     flags = evaluate(_random, attacks, baseline=honest, progress=False).flags
@@ -173,7 +165,7 @@ def _holed(how, images):
 
 
 @pytest.mark.parametrize("attacks", [HONEST, "quick"], ids=["by name", "quick"])
-def test_no_answer_counts_as_broken_and_is_flagged(attacks):
+def test_no_answer_counts_as_broken_and_is_flagged(uncompared, attacks):
     images = np.full((4, 6, 6, 1), 0.5, np.float32)
     split = SimpleNamespace(images=images, labels=np.zeros(4, np.int32))
     where = (robustlib.logits_fn(_nan_above), split, Linf(0.2), jax.random.key(0))
@@ -202,7 +194,7 @@ def test_logits_that_are_not_finite():
     ]
 
 
-def test_images_without_an_answer_are_misread_and_flagged():
+def test_images_without_an_answer_are_misread_and_flagged(brief):
     """Half of the images are brighter than the model can bear, before any attack."""
     images = np.full((4, 6, 6, 1), 0.5, np.float32)
     images[:2] = 0.9
