@@ -3,8 +3,8 @@
 import re
 from itertools import groupby
 
-from results.ensembles import content_hash
 from results.about import out_of_date
+from results.ensembles import content_hash
 from results.page import where_from
 from robustlib.report import wilson_interval
 
