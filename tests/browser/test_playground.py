@@ -261,7 +261,7 @@ def test_every_control_is_reached_by_keyboard(visit):
 
 
 def test_drawing_is_reached_by_keyboard(visit):
-    page, _ = visit(f"{PAGE}#image=drawn")
+    page, _ = visit(f"{PAGE}#network=standard&image=drawn")
     page.locator("[name=share]").focus()
     reached = []
     for _ in range(4):
