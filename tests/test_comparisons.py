@@ -63,9 +63,9 @@ def test_a_masked_model_raises_gradient_free_and_transfer(cnn):
 
 def test_half_a_mask_is_seen(cnn):
     """Each attack breaks images that the other leaves, and their totals are much the same."""
-    (images, _), f = first(cnn, 60), robustlib.logits_fn(cnn.state)
-    masked = robustlib.logits_fn(_rounded_where, (f, images, jnp.arange(60) % 3 == 0))
-    found = raised(masked, cnn, 0.1, n=60)
+    (images, _), f = first(cnn, 120), robustlib.logits_fn(cnn.state)
+    masked = robustlib.logits_fn(_rounded_where, (f, images, jnp.arange(120) % 3 == 0))
+    found = raised(masked, cnn, 0.1, n=120)
     assert any("Square Attack, which asks for no gradient, still breaks" in flag for flag in found)
 
 
