@@ -2,7 +2,7 @@
 // loaded or changes its width; this sees to formulas, and has the theme look again in opened folds.
 "use strict";
 
-(() => {
+addEventListener("load", () => {
   function look() {
     for (const formula of document.querySelectorAll("mjx-container")) {
       if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
@@ -10,7 +10,7 @@
     }
   }
 
-  addEventListener("load", () => window.MathJax?.startup?.promise?.then(look));
-  addEventListener("resize", look);
+  // It changes its size with the window, with the sidebars, and as its formulas are set.
+  new ResizeObserver(look).observe(document.getElementById("main-content"));
   document.addEventListener("toggle", () => dispatchEvent(new Event("resize")), true);
-})();
+});
