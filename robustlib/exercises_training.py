@@ -100,7 +100,7 @@ def _marked_images(rng, n):
 @checker(right="it learns the clean images, and FGSM at the epsilon given does not undo it.")
 def check_mixed_training(answer, rng):
     """Check train(split, epsilon) -> state, on images with a robust and a brittle feature."""
-    split, (images, labels) = _marked_images(rng, 4096), _marked_images(rng, 500)
+    split, (images, labels) = _marked_images(rng, 8192), _marked_images(rng, 500)
     state = call(answer, split, 0.25)
     sentence = f"a {type(state).__name__} was returned: return the state, with its params."
     expect(hasattr(state, "params") and hasattr(state, "apply_fn"), sentence)

@@ -25,15 +25,22 @@
    * pixel i changes by s * direction[i], as far as the box allows.
    */
   function longest(points, direction, length, most) {
-    const changes = (s) => direction.map((d, i) => clip(s * d, -points[i], 1 - points[i]));
-    if (norm(changes(most)) <= length) return changes(most);
+    const change = (s, i) => clip(s * direction[i], -points[i], 1 - points[i]);
+    const fits = (s) => {
+      let sum = 0;
+      for (let i = 0; i < points.length; i++) sum += change(s, i) ** 2;
+      return Math.sqrt(sum) <= length;
+    };
     let low = 0, high = most;
-    for (let i = 0; i < 50; i++) {
-      const middle = (low + high) / 2;
-      if (norm(changes(middle)) <= length) low = middle;
-      else high = middle;
+    if (fits(most)) low = most;
+    else {
+      for (let i = 0; i < 50; i++) {
+        const middle = (low + high) / 2;
+        if (fits(middle)) low = middle;
+        else high = middle;
+      }
     }
-    return changes(low);
+    return direction.map((_, i) => change(low, i));
   }
 
   const add = (x, y) => x.map((value, i) => value + y[i]);
