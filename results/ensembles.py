@@ -31,6 +31,7 @@ EXAMPLES = {"l-inf": 10_000, "l-2": 1000}
 # Under each threat model the undefended network comes first: it is the baseline of the others.
 RUNS = (
     ("l-inf", "standard", "standard"),
+    ("l-inf", "standard", "quick"),
     ("l-inf", "FGSM-mixed 0.1", "standard"),
     ("l-inf", "FGSM-mixed 0.3", "standard"),
     ("l-inf", "PGD", "standard"),

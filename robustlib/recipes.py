@@ -16,6 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import optax
+from flax.training.train_state import TrainState
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from robustlib.checks import suggestion
@@ -23,7 +24,7 @@ from robustlib.data import load_dataset
 from robustlib.fitting import FitResult, create_state, fit
 from robustlib.models import SmallCNN
 from robustlib.threat import L2, Linf
-from robustlib.training import MinMax, Mixed, Objective, Standard
+from robustlib.training import MinMax, Mixed, Objective, Standard, counted_on_device
 
 
 @dataclass(frozen=True)
@@ -147,15 +148,15 @@ def fit_or_load(recipe: Recipe, *, progress: bool = True) -> FitResult:
     """
     data = load_dataset(recipe.dataset)
     path = _cache_folder() / f"{_slug(recipe)}-{_fingerprint(recipe, data)}.weights"
-    state = _initial_state(recipe, data)
     if path.exists():
         try:
-            return _load(path, state)
+            # Only the shapes are asked for: to draw weights costs seconds of compilation.
+            return _load(path, jax.eval_shape(lambda: _initial_state(recipe, data)))
         except Exception as error:  # zip, NumPy and JSON each have their own for damage
             print(f"The kept model {path} cannot be read ({error}); it is trained again.")
     key = jax.random.fold_in(jax.random.key(recipe.seed), 1)
     result = fit(
-        state,
+        _initial_state(recipe, data),
         data.train,
         recipe.objective,
         key,
@@ -245,7 +246,7 @@ def _save(path: Path, result: FitResult) -> None:
     part.replace(path)
 
 
-def _load(path: Path, state) -> FitResult:
+def _load(path: Path, shapes: TrainState) -> FitResult:
     content = path.read_bytes()
     checksum, content = content[:32], content[32:]
     if hashlib.sha256(content).digest() != checksum:
@@ -256,10 +257,11 @@ def _load(path: Path, state) -> FitResult:
     if (name := about.pop("name")) != path.stem:
         raise ValueError(f"it holds {name}")
     about |= {name: arrays.pop(name) for name in ("losses", "accuracies")}
-    expected = flatten_dict(state.params, sep="/")
+    expected = flatten_dict(shapes.params, sep="/")
     if {name: array.shape for name, array in arrays.items()} != {
         name: array.shape for name, array in expected.items()
     }:
         raise ValueError("its arrays are not those of this network")
     params = jax.tree.map(jax.numpy.asarray, unflatten_dict(arrays, sep="/"))
-    return FitResult(state.replace(params=params), **about)
+    state = TrainState.create(apply_fn=shapes.apply_fn, params=params, tx=shapes.tx)
+    return FitResult(counted_on_device(state), **about)

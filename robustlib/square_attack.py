@@ -66,17 +66,21 @@ def square(
     keys = checks.example_keys(key, images.shape[0])
     sides = square_sides(int(queries), images.shape, threat)
     state = start(images, threat, keys)
-    return advance(logits_fn, images, labels, threat, keys, state, sides, len(sides)).best
+    return advance(logits_fn, images, labels, threat, keys, state, sides, int(queries)).best
 
 
 def square_sides(queries: int, image_shape: tuple[int, ...], threat: Threat) -> np.ndarray:
-    """Return the side of the square of each query, int [queries], in pixels."""
+    """Return the side of the square of each query, in pixels, and zeros to a size that is shared.
+
+    The size is a multiple of 1,024, so that most numbers of queries share what is compiled.
+    """
     height, width = image_shape[1:3]
     halvings = np.searchsorted(_HALVED_AFTER, np.arange(queries) * 10_000 / queries)
     sides = np.round(np.sqrt(_FIRST_SHARE / 2.0**halvings * height * width)).astype(np.int32)
     if isinstance(threat, L2):  # a bump needs a middle
         sides = np.maximum(sides, 3) // 2 * 2 + 1
-    return np.clip(sides, 1, min(height, width))
+    sides = np.clip(sides, 1, min(height, width))
+    return np.pad(sides, (0, 1024 - queries % 1024))
 
 
 @jax.jit
@@ -109,8 +113,8 @@ def advance(logits_fn, images, labels, threat, keys, state: Search, sides, queri
     change = _new_square if isinstance(threat, Linf) else _moved_bump
 
     def proposal(key, image, point, step):
-        side = sides[jnp.minimum(step, len(sides) - 1)]
-        changed = change(jax.random.fold_in(key, step), image, point, side, threat.epsilon)
+        key = jax.random.fold_in(key, step)
+        changed = change(key, image, point, sides[step], threat.epsilon)
         return jnp.where(step == 0, point, changed)
 
     def one_query(carry):
@@ -137,7 +141,7 @@ def advance(logits_fn, images, labels, threat, keys, state: Search, sides, queri
 
 def is_finished(state: Search, sides) -> jax.Array:
     """Return bool [N]: who is fooled, or has made all queries."""
-    return state.fooled | (state.step >= len(sides))
+    return state.fooled | (jnp.asarray(sides)[state.step] == 0)
 
 
 # ---- one example: key, image [H, W, C], its best point, the square's side, epsilon ---------------

@@ -68,16 +68,18 @@ def test_the_last_batch_is_filled_up_and_nothing_changes(cnn):
     assert share == (standing & ~wrong(f, split.images, split.labels)).mean()
 
 
-def test_a_split_smaller_than_a_batch_is_not_filled_up(cnn):
+@pytest.mark.parametrize("n, sizes", [(3, [16]), (65, [128]), (201, [200, 200])])
+def test_an_attack_sees_batches_of_few_sizes(cnn, n, sizes):
+    """How many images a model gets right differs; each number would be compiled alone."""
     seen = []
 
     def attack(logits_fn, images, labels, threat, keys):
         seen.append(images.shape[0])
         return images
 
-    split, f = split_of(cnn, 3), robustlib.logits_fn(cnn.state)
+    split, f = split_of(cnn, n), robustlib.logits_fn(cnn.state)
     robustlib.robust_accuracy(f, split, Linf(0.1), jax.random.key(0), attacks={"none": attack})
-    assert seen == [3]
+    assert seen == sizes
 
 
 def test_few_sizes_of_a_batch_are_compiled(cnn, compilations):
