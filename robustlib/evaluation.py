@@ -178,23 +178,23 @@ def _flags(problem, clean, chosen, outcome, key, surrogate, named, progress):
     yield from sanity.flag_outside(outcome.unconfirmed)
     if outcome.partial:
         return
-    shares, n = _at_whole_box(STANDARD_ATTACKS if named else chosen, problem, key)
+    shares, n = _at_whole_box(STANDARD_ATTACKS if named else chosen, problem, clean, key)
     yield from sanity.flag_whole_box(shares, n, classes)
     if named:
         yield from comparisons.flags(problem, clean, key, surrogate, progress=progress)
     else:
-        yield from sanity.flag_weak_pgd(chosen, outcome.results)
+        yield from comparisons.flag_weak_pgd(chosen, outcome.broken)
 
 
 def _one_by_one(chosen, problem, clean, key) -> Outcome:
     """Run each of the attacks by name on every image."""
     logits_fn, images, labels, threat, _ = problem
-    standing, results, outside, unanswered = clean.copy(), [], 0, 0
+    broken, results, outside, unanswered = {}, [], 0, 0
     for name, attack in chosen.items():
         start = time.perf_counter()
         verdict = broken_by(attack, logits_fn, images, labels, threat, key)
         seconds = time.perf_counter() - start
-        standing &= ~verdict.broken
+        broken[name] = clean & verdict.broken
         outside += int(verdict.outside.sum())
         unanswered += int(verdict.unanswered.sum())
         steps, restarts = steps_and_restarts(attack)
@@ -204,26 +204,31 @@ def _one_by_one(chosen, problem, clean, key) -> Outcome:
                 name,
                 steps,
                 restarts,
-                correct=int((clean & ~verdict.broken).sum()),
+                correct=int((clean & ~broken[name]).sum()),
                 seconds=seconds,
                 gradient_passes=steps * restarts * len(labels) if told else None,
             )
         )
-    return Outcome(standing, tuple(results), outside, unanswered, (), False)
+    standing = clean & ~np.any([*broken.values()], axis=0)
+    return Outcome(standing, tuple(results), outside, unanswered, (), False, broken)
 
 
-def _at_whole_box(tried, problem, key):
+def _at_whole_box(tried, problem, clean, key):
     """Return {attack: the share it leaves correct} where any image is allowed, and of how many."""
-    few = sanity.sample(problem)
+    n = len(clean)
+    rows, keys = sanity.sampled_rows(n), checks.example_keys(key, n)
     box = type(problem.threat)(problem.threat.largest_epsilon(problem.images.shape))
+    where = (problem.logits_fn, problem.images[rows], problem.labels[rows], box, keys[rows])
+
+    def share(attacks):
+        broken = [broken_by(attack, *where).broken for attack in attacks]
+        return float((clean[rows] & ~np.any(broken, axis=0)).mean())
+
     shares = {
-        name: robust_accuracy(problem.logits_fn, few, box, key, attacks=tried)
-        for name, tried in (
-            (" and ".join(tried), tried),
-            ("gradient ascent from the images", {"ascent": sanity.ascent}),
-        )
+        " and ".join(tried): share(tried.values()),
+        "gradient ascent from the images": share([sanity.ascent]),
     }
-    return shares, len(few.labels)
+    return shares, len(rows)
 
 
 def steps_and_restarts(attack: Attack) -> tuple[int | None, int | None]:

@@ -7,7 +7,7 @@ import pytest
 import robustlib
 from robustlib import L2, Linf, square, square_attack
 from tests import properties
-from tests.properties import first, forward, wrong
+from tests.properties import first, wrong
 
 
 def test_it_reaches_the_optimum_of_a_linear_model():
@@ -78,17 +78,8 @@ def test_an_example_is_on_its_own(cnn, threat):
     assert (verdicts(np.arange(1)) == together[:1]).all()
 
 
-def test_more_queries_of_the_same_search_never_lower_the_loss(cnn):
-    f, (images, labels) = robustlib.logits_fn(cnn.state), first(cnn, 50)
-    threat, keys = Linf(0.05), jax.random.split(jax.random.key(0), 50)
-    sides = square_attack.square_sides(60, images.shape, threat)
-    state, losses = square_attack.start(images, threat, keys), []
-    for _ in range(6):
-        state = square_attack.advance(f, images, labels, threat, keys, state, sides, 10)
-        losses.append(np.asarray(robustlib.margin(forward(f, state.best), labels)))
-    assert (np.diff(losses, axis=0) >= -1e-4).all() and losses[-1].mean() > losses[0].mean()
-    whole = square(f, images, labels, threat, keys, queries=60)
-    assert np.abs(np.asarray(whole) - np.asarray(state.best)).max() < 1e-6
+def test_more_queries_of_the_same_search_never_lower_the_margin(cnn):
+    properties.square_never_loses_ground(robustlib, cnn)
 
 
 def test_it_asks_for_no_gradient(cnn):
