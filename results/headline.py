@@ -95,7 +95,7 @@ def content_hash() -> str:
     recipes = [recipe("PGD long", dataset, seed) for dataset in TESTS for seed in SEEDS]
     digest = hashlib.sha256(f"{recipes} {code_hash()}".encode())
     library = Path(robustlib.__file__)
-    for name in ("data", "batches", "evaluation", "report", "sanity"):
+    for name in ("data", "batches", "evaluation", "report", "sanity", "comparisons"):
         digest.update(library.with_name(f"{name}.py").read_bytes())
     digest.update(Path(__file__).read_bytes())
     return digest.hexdigest()
