@@ -44,7 +44,8 @@ def square(
 
     It begins with stripes (l-inf, algorithm 2) or a grid of bumps (l-2, algorithm 3). Then each
     query changes one random square of the best image so far, and keeps the change if the margin
-    rises. The squares shrink as the queries go by. No gradient is used.
+    rises. The squares shrink as the queries go by. No gradient is used, and nothing says how near
+    to the best image it ends: on a linear model it finds that in l-inf, and comes close in l-2.
 
     Args:
         logits_fn: images [N, H, W, C] to logits [N, K]; see `robustlib.logits_fn`.
