@@ -43,7 +43,7 @@ ARROWS = {
     "sanity": "checks losses logits threat attacks report",
     "search": "checks auto_pgd batches",
     "ensemble": "losses auto_pgd square_attack search report",
-    "comparisons": "losses attacks auto_pgd square_attack batches",
+    "comparisons": "checks losses attacks auto_pgd square_attack batches sanity",
     "evaluation": "checks losses logits threat attacks report sanity batches ensemble comparisons",
     "verdicts": "",
     "exercises_basics": "verdicts losses",
