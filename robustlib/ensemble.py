@@ -114,6 +114,8 @@ class Square:
 Member = AutoPGD | Square
 
 _DLR = {"loss": targeted_dlr, "least_classes": 4}
+# Cheapest per image broken first: cross-entropy by far. Of the two others now this one is cheaper,
+# now that one, over the networks of results/ensembles.json; the gradient goes before the search.
 ENSEMBLES: dict[str, tuple[Member, ...]] = {
     "standard": (
         AutoPGD("APGD-CE", steps=100),

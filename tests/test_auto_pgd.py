@@ -83,13 +83,17 @@ def test_an_example_is_on_its_own(cnn, attack, threat):
     assert (verdicts(np.arange(1)) == together[:1]).all()
 
 
-def test_scale_does_not_matter_to_dlr(cnn):
+@pytest.mark.parametrize("threat", [Linf(0.05), L2(0.7)])
+@pytest.mark.parametrize(
+    "attack", [partial(apgd, loss=robustlib.dlr), partial(apgd_targeted, targets=2)]
+)
+def test_scale_does_not_matter_to_dlr(cnn, attack, threat):
     f, (images, labels) = robustlib.logits_fn(cnn.state), first(cnn, 100)
-    where = (images, labels, Linf(0.05), jax.random.key(0))
+    where = (images, labels, threat, jax.random.key(0))
     fooled = []
     for scale in (1.0, 1e-12, 1e-6, 1e6):
         scaled = robustlib.logits_fn(_scaled, (f, scale))
-        fooled.append(wrong(f, apgd(scaled, *where, steps=10, loss=robustlib.dlr), labels).mean())
+        fooled.append(wrong(f, attack(scaled, *where, steps=10), labels).mean())
     assert 0.1 < fooled[0] < 0.95 and np.ptp(fooled) <= 0.02
 
 
