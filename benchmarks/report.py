@@ -82,9 +82,10 @@ Image-gradients a second of PGD with 40 steps of 0.01 at epsilon 0.3.
 Image-gradients a second of Auto-PGD with 100 steps, the loss cross-entropy. Foolbox has none.
 
 {_speeds("Auto-PGD", results["Auto-PGD"])}
-What the attacks leave of {results["images"]:,} images, each with one start. Only what lies in ball
-and box counts as broken. robustlib's standard ensemble gives each attack what those before it left;
-beside it stands what none of {ENSEMBLE_LIBRARY}'s same three attacks broke.
+Of {results["images"]:,} test images, how many the network `PGD long` reads correctly after each
+attack at epsilon 0.3, from one start. Only what lies in ball and box counts as broken. robustlib's
+standard ensemble gives each attack what those before it left; beside it stands what none of the
+same three attacks of {ENSEMBLE_LIBRARY} broke.
 
 {_agreement(results["standing"])}
 Training the recipe "PGD long", compilation included: {training}.
@@ -118,7 +119,7 @@ def goals(results: dict) -> list[tuple[str, str, str]]:
                     rows.append((what, "at least 1.5", f"{ratio:.2f}"))
     kept = results["standing"]["standard ensemble"]
     ours, theirs = (_kept(kept[who]).mean() for who in ("robustlib", ENSEMBLE_LIBRARY))
-    what = f"standard ensemble, points above {ENSEMBLE_LIBRARY}"
+    what = f"standard ensemble, percentage points of robust accuracy above {ENSEMBLE_LIBRARY}"
     rows.append((what, "at most 0.3", f"{100 * (ours - theirs):.1f}"))
     return rows
 
