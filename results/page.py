@@ -8,7 +8,10 @@ from robustlib.report import wilson_interval
 
 RESULTS = ROOT / "results"
 README = ROOT / "README.md"
-BEFORE, AFTER = ("trained on", "training time", "seed", "attacked", "clean"), ("robust", "95 % interval")
+BEFORE, AFTER = (
+    ("trained on", "training time", "seed", "attacked", "clean"),
+    ("robust", "95 % interval"),
+)
 
 
 def load(name: str = "headline") -> dict:
