@@ -82,7 +82,8 @@ test: lint  ## lint, unit tests, every chapter on mnist_small
 	@echo "[test] Every chapter on mnist_small, two at a time: 4 to 6 minutes."
 	@ROBUSTLIB_DATASET=mnist_small $(PY) $(NBVAL) $(SHARED_CHAPTERS)
 	@echo "[test] Left out: make test-browser, which needs a browser and the built book,"
-	@echo "[test] make test-colab, which needs Python 3.13, and make test-mnist, the chapters on all of MNIST."
+	@echo "[test] make test-colab, which needs Python 3.13, make test-gpu, which needs a GPU,"
+	@echo "[test] and make test-mnist, the chapters on all of MNIST."
 
 test-mnist: .venv/complete  ## every chapter on the whole of MNIST
 	@echo "[test-mnist] Every chapter on mnist: about 12 minutes."

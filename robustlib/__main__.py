@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import json
 import sys
+import traceback
 import zipfile
 import zlib
 from contextlib import redirect_stdout
@@ -23,6 +24,10 @@ from robustlib.evaluation import INTERRUPTED
 THREATS = {"linf": robustlib.Linf, "l2": robustlib.L2}
 
 
+class ModelRaised(Exception):
+    """The function that was named raised an error of its own."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line, and return its exit status.
 
@@ -34,6 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
         with redirect_stdout(sys.stderr):  # only the report may go where it is read by programs
             report = _report(given)
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+        print(f"robustlib evaluate: {error}", file=sys.stderr)
+        return 1
+    except ModelRaised as error:
+        traceback.print_exception(error.__cause__)
         print(f"robustlib evaluate: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -161,12 +170,21 @@ def _function(name: str):
         )
     sys.path.insert(0, str(Path.cwd()))
     try:
-        return getattr(importlib.import_module(module), function)
+        model = getattr(importlib.import_module(module), function)
     except Exception as error:  # a module can raise anything while it is imported
         raise ValueError(
             f"the model {name!r} cannot be imported ({type(error).__name__}: {error}): check its "
             "name, and that `python -c 'import ...'` works."
         ) from error
+
+    def named(images):
+        try:
+            return model(images)
+        except Exception as error:  # as can a model; its traceback is what its author needs
+            what = f"{type(error).__name__}: {error}"
+            raise ModelRaised(f"the model {name!r} raised {what}.") from error
+
+    return named if callable(model) else model
 
 
 def _arrays(path: str):

@@ -241,7 +241,7 @@ OWN_AT_ZERO = {
         # And Square breaks all images that starts do not.
         ("claim-restarts", "len(hidden) - both", "len(many)"),
         # The network that is written out has other logits.
-        ("claim-road", "lent(x[:100])", "2 * lent(x[:100])"),
+        ("claim-road", "logits_at(lent, x[:100])", "2 * logits_at(lent, x[:100])"),
     ],
 }
 SABOTAGES = ((idle, OWN_WHEN_IDLE), (zero, OWN_AT_ZERO))

@@ -1,8 +1,10 @@
 """The command line: the report as text and as JSON, exit statuses, and answers to bad input."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,6 +25,9 @@ def bright(images):
 def broken(images):
     """Always the first of four."""
     return bright(images) * 0 + jnp.array([[3.0, 2.0, 1.0, 0.0]])
+
+def failing(images):
+    return {"logits": bright(images)}["logit"]
 
 NOT_A_FUNCTION = 1
 '''
@@ -48,10 +53,13 @@ def folder(tmp_path, monkeypatch):
     np.savez(tmp_path / "one_label.npz", images=images, labels=labels[0])
     (tmp_path / "unfinished.py").write_text("def bright(images:", encoding="utf-8")
     (tmp_path / "my_model.py").write_text(MODEL, encoding="utf-8")
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package" / "my_module.py").write_text(MODEL, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield tmp_path
-    sys.modules.pop("my_model", None)
+    for name in ("my_model", "my_package", "my_package.my_module"):
+        sys.modules.pop(name, None)
 
 
 OWN = ["evaluate", "my_model:bright", "--data", "data.npz", "--epsilon", "0.08", "--quiet"]
@@ -62,6 +70,22 @@ def test_a_model_of_ones_own_from_a_shell(folder):
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert run.stdout.startswith("quick ensemble, l-inf, epsilon 0.08, 40 images, seed 0:0")
     assert "robust (all attacks)" in run.stdout and "not the official AutoAttack" in run.stdout
+
+
+def test_the_command_of_the_page(folder, brief, capsys, monkeypatch):
+    """As it stands in the book, the function's name and a shorter ensemble aside."""
+    page = Path(__file__).parents[1] / "book" / "evaluate_your_own.md"
+    (line,) = re.findall(r"^    python -m robustlib (.*)", page.read_text(encoding="utf-8"), re.M)
+    monkeypatch.setitem(ensemble.ENSEMBLES, "standard", ensemble.ENSEMBLES["quick"])
+    assert main(line.replace("my_function", "bright").split()) == 0
+    assert capsys.readouterr().out.startswith("standard ensemble, l-inf, epsilon 0.03, 40 images")
+
+
+def test_a_model_that_raises_is_named_and_its_traceback_shown(folder, capsys):
+    assert main([*OWN[:1], "my_model:failing", *OWN[2:]]) == 1
+    shown = capsys.readouterr()
+    assert "the model 'my_model:failing' raised KeyError: 'logit'." in shown.err
+    assert "in failing" in shown.err and not shown.out
 
 
 def test_json_holds_the_report(folder, brief, capsys):

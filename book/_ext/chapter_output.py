@@ -6,6 +6,11 @@
 names the chapter and the id of the cell. The output is taken over as it stands in the chapter:
 figures with their alternative text, tables, sentences. Links in outputs from one notebook to
 another lead to its page.
+
+    ```{in-short} notebooks/05_pgd found
+    ```
+
+takes over one sentence: what the cell printed after "In short: ".
 """
 
 import json
@@ -33,6 +38,17 @@ class ChapterOutput(SphinxDirective):
         return [chapter_output(chapter=chapter, cell=cell)]
 
 
+class InShort(SphinxDirective):
+    """The directive for one sentence, with the same arguments."""
+
+    required_arguments = 2
+
+    def run(self):
+        """Leave a mark in the page."""
+        chapter, cell = self.arguments
+        return [chapter_output(chapter=chapter, cell=cell, in_short=True)]
+
+
 class FillIn(SphinxPostTransform):
     """Puts the outputs in their places, before myst-nb chooses between their formats."""
 
@@ -46,15 +62,21 @@ class FillIn(SphinxPostTransform):
             if mark["cell"] not in ids:
                 raise ExtensionError(f"{notebook.name} has no cell {mark['cell']!r}")
             index = ids.index(mark["cell"])
-            mark.replace_self(
-                [
-                    output.deepcopy()
-                    for cell in self.env.get_doctree(mark["chapter"]).findall(nodes.container)
-                    if cell.get("nb_element") == "cell_code" and cell["cell_index"] == index
-                    for output in cell.children
-                    if output.get("nb_element") == "cell_code_output"
-                ]
-            )
+            outputs = [
+                output.deepcopy()
+                for cell in self.env.get_doctree(mark["chapter"]).findall(nodes.container)
+                if cell.get("nb_element") == "cell_code" and cell["cell_index"] == index
+                for output in cell.children
+                if output.get("nb_element") == "cell_code_output"
+            ]
+            mark.replace_self(self._sentence(mark, outputs) if mark.get("in_short") else outputs)
+
+    def _sentence(self, mark, outputs):
+        """Return the one sentence that a cell printed after "In short: "."""
+        printed = "\n".join(output.astext() for output in outputs)
+        if not (found := re.search(r"^In short: (.)(.*)$", printed, re.MULTILINE)):
+            raise ExtensionError(f"{mark['chapter']}, {mark['cell']!r} prints no 'In short: '")
+        return [nodes.paragraph("", found[1].upper() + found[2])]
 
 
 class LinkChapters(SphinxPostTransform):
@@ -84,6 +106,7 @@ def setup(app):
     """Tell Sphinx about it."""
     app.add_node(chapter_output)
     app.add_directive("chapter-output", ChapterOutput)
+    app.add_directive("in-short", InShort)
     app.add_post_transform(FillIn)
     app.add_post_transform(LinkChapters)
     return {"parallel_read_safe": True}

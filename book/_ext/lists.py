@@ -1,5 +1,6 @@
 """Lists made of all chapters: `{exercise-list}`, and the `{running-times}` of this build."""
 
+import os
 import re
 
 from docutils import nodes
@@ -92,7 +93,9 @@ class FillIn(SphinxPostTransform):
 
         here = about("make book", PACKAGES)
         versions = ", ".join(f"{name} {number}" for name, number in here["versions"].items())
-        text = f"Run by {here['command']} on {here['machine']}, {here['date']}, with {versions}."
+        data = os.environ.get("ROBUSTLIB_DATASET") or "mnist"
+        text = f"Run on {data} by {here['command']}, on {here['machine']}, {here['date']}, "
+        text += f"with {versions}."
         return [nodes.paragraph("", text)]
 
 

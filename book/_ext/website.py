@@ -105,6 +105,12 @@ def first_page(app, error):
     Path(app.outdir, "index.html").write_text(page, encoding="utf-8")
 
 
+def no_templates(app, error):
+    """Remove what the theme leaves among its static files: pages, but not for reading."""
+    for path in Path(app.outdir, "_static").rglob("*.html"):
+        path.unlink()
+
+
 def site_map(app, error):
     """List the pages for search engines, once the address is known."""
     address = app.config.html_baseurl
@@ -124,5 +130,6 @@ def setup(app):
     app.connect("html-page-context", head)
     app.connect("html-collect-pages", no_page)
     app.connect("build-finished", first_page)
+    app.connect("build-finished", no_templates)
     app.connect("build-finished", site_map)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -9,19 +9,22 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "_build/html"
-# The theme leaves templates in _static, which are no pages; the first page only leads on.
+# The page at the root only leads on.
 PAGES = sorted(
     path.relative_to(BOOK).as_posix()
     for path in BOOK.rglob("*.html")
-    if "_static" not in path.parts and path != BOOK / "index.html"
+    if path != BOOK / "index.html"
 )
+VIEWS = [*PAGES, "search.html?q=PGD"]
 CHAPTERS = [name for name in PAGES if name.startswith("notebooks/")]
 assert len(CHAPTERS) == 10 and len(PAGES) > 18, "A part of the book is missing: type make book."
 THEMES, WIDTHS = ("light", "dark"), (1280, 390)
+UNFOLD = "() => document.querySelectorAll('details').forEach(fold => { fold.open = true; })"
 
 _measured = []
 
@@ -83,39 +86,60 @@ def browser():
         chromium.close()
 
 
+def watch(page, base, faults):
+    """Keep in `faults` what goes wrong on a page, and what it loads from elsewhere."""
+    host = urlsplit(base)[:2]
+
+    def request(asked):
+        if urlsplit(asked.url)[:2] != host and not asked.url.startswith(("data:", "blob:")):
+            faults.append(f"foreign: {asked.url}")
+
+    def response(got):
+        if got.status >= 400:
+            faults.append(f"{got.status}: {got.url}")
+
+    def failed(asked):
+        if asked.failure != "net::ERR_ABORTED":  # a page that is left gives up what has not come
+            faults.append(f"{asked.failure}: {asked.url}")
+
+    def console(line):
+        if line.type in ("error", "warning"):
+            faults.append(line.text)
+
+    page.on("request", request)
+    page.on("response", response)
+    page.on("requestfailed", failed)
+    page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+    page.on("console", console)
+
+
 @pytest.fixture
 def visit(browser, site):
-    """A function that opens a page, and returns it with a list of what goes wrong there."""
-    contexts = []
+    """A function that opens a page. What has gone wrong on any fails the test at its end."""
+    contexts, faults = [], []
 
     def open_page(name, theme="light", width=1280, base=site, **how):
         context = browser.new_context(
             color_scheme=theme, viewport={"width": width, "height": 900}, **how
         )
         contexts.append(context)
-        page, faults = context.new_page(), []
-        host = urlsplit(base)[:2]
-
-        def request(asked):
-            if urlsplit(asked.url)[:2] != host and not asked.url.startswith(("data:", "blob:")):
-                faults.append(f"foreign: {asked.url}")
-
-        def response(got):
-            if got.status >= 400:
-                faults.append(f"{got.status}: {got.url}")
-
-        page.on("request", request)
-        page.on("response", response)
-        page.on("requestfailed", lambda asked: faults.append(f"failed: {asked.url}"))
-        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
-        page.on(
-            "console",
-            lambda line: faults.append(line.text) if line.type in ("error", "warning") else None,
-        )
+        page = context.new_page()
+        watch(page, base, faults)
         page.goto(base + name)
         page.wait_for_load_state("networkidle")
-        return page, faults
+        return page
 
     yield open_page
     for context in contexts:
         context.close()
+    assert not faults
+
+
+def grave(page):
+    """Return what axe finds serious or critical; without `preload` it fetches nothing."""
+    options = {"resultTypes": ["violations"], "preload": False}
+    return [
+        (rule["id"], [node["target"] for node in rule["nodes"]][:5])
+        for rule in Axe().run(page, options=options).response["violations"]
+        if rule["impact"] in ("serious", "critical")
+    ]

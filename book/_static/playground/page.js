@@ -9,7 +9,7 @@
   const form = root.querySelector("form");
   const part = (name) => root.querySelector(`[data-part="${name}"]`);
 
-  let images, networks, drawn = new Float32Array(SIDE * SIDE), state = { ...START };
+  let images, networks, drawn = new Float32Array(SIDE * SIDE), state = { ...START }, retry = 0;
 
   /** Take the networks and images out of their script; what is damaged is named, and nothing shown. */
   function unpack() {
@@ -47,16 +47,22 @@
     });
   }
 
-  /** Browsers allow so many changes a minute, and throw at the next: that one is left out. */
-  function toAddress() {
+  function address() {
     const words = new URLSearchParams(Object.entries({ ...state, epsilon: +epsilon().toFixed(4) }));
     if (isDrawn()) words.set("drawn", packed());
-    if (location.hash === `#${words}`) return;
+    return new URL(`#${words}`, location.href).href;
+  }
+
+  /** Browsers allow so many changes a minute, and throw at the next or ignore it: try again then. */
+  function toAddress() {
+    clearTimeout(retry);
+    if (location.href === address()) return;
     try {
-      history.replaceState(null, "", `#${words}`);
+      history.replaceState(null, "", address());
     } catch (error) {
       console.info(error.message);
     }
+    if (location.href !== address()) retry = setTimeout(toAddress, 1000);
   }
 
   /** Take over what an address says, and leave out what makes no sense; other anchors say nothing. */
@@ -160,16 +166,17 @@
     const read = clean.indexOf(Math.max(...clean));
     const label = isDrawn() ? read : images[state.image].label;
     const found = attack(network, image, label, { ...state, epsilon: epsilon() });
-    const result = found.path[found.best], after = Playground.softmax(found.logits[found.best]);
+    const result = found.path[found.best], delta = result.map((r, i) => r - image[i]);
+    const after = Playground.softmax(found.logits[found.best]);
     const scale = Math.max(epsilon(), 1e-9) / (state.threat === "linf" ? 1 : 4);
     paint(part("before"), image, grey);
-    paint(part("delta"), result.map((r, i) => Math.min(Math.max((r - image[i]) / scale, -1), 1)), change);
+    paint(part("delta"), delta.map((d) => Math.min(Math.max(d / scale, -1), 1)), change);
     paint(part("after"), result, grey);
     drawBars(part("bars"), clean, after);
     drawLosses(part("losses"), found);
     const where = [part("ball"), image, found, threats[state.threat], epsilon()];
     drawBall(...where);
-    say(label, clean, read, after);
+    say(label, clean, read, after, delta);
     clearTimeout(later);
     later = setTimeout(() => {
       drawBall(...where, (point) => crossEntropy(Playground.logits(network, point), label));
@@ -177,15 +184,17 @@
     }, 150);
   }
 
-  function say(label, clean, read, after) {
+  function say(label, clean, read, after, delta) {
     const answer = after.indexOf(Math.max(...after)), whose = isDrawn() ? "Your drawing" : `This ${label}`;
     part("says").textContent = isEmpty()
       ? "Draw a digit in the first picture."
       : `${whose} is read as ${read} (${percent(clean[read])}), and after the attack as ${answer} (${percent(after[answer])}).`;
     const drawing = "Drawing area: the arrow keys draw, with Shift they move the pen.";
     part("before").setAttribute("aria-label", isDrawn() ? drawing : `The image, read as ${read}.`);
-    part("delta").setAttribute("aria-label", "The perturbation: red raises a pixel, blue lowers it.");
     part("after").setAttribute("aria-label", `The attacked image, read as ${answer}.`);
+    const norm = state.threat === "linf" ? "l-inf" : "l-2", length = threats[state.threat].length(delta).toFixed(3);
+    const size = `of length ${length} in ${norm}, changes ${delta.filter(Boolean).length} pixels`;
+    part("delta").setAttribute("aria-label", `The perturbation, ${size}: red raises a pixel, blue lowers it.`);
   }
 
   // ---- drawing ---------------------------------------------------------------------------------
@@ -248,7 +257,7 @@
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("input", fromForm);
     form.addEventListener("change", toAddress);
-    for (const event of ["pointerup", "keyup"]) part("before").addEventListener(event, () => isDrawn() && toAddress());
+    for (const event of ["pointerup", "pointercancel", "keyup"]) part("before").addEventListener(event, () => isDrawn() && toAddress());
     form.elements.again.addEventListener("click", () => {
       state.seed += 1;
       soon();
@@ -262,7 +271,7 @@
     const { share } = form.elements, words = share.textContent;
     share.addEventListener("click", async () => {
       toAddress();
-      const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
+      const copied = await navigator.clipboard?.writeText(address()).then(() => true, () => false);
       share.textContent = copied ? "Copied" : "Copy it from the address bar";
       setTimeout(() => (share.textContent = words), 2000);
     });
