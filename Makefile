@@ -64,7 +64,7 @@ env: .venv/complete  ## make .venv (PYTHON=/path/to/python3.12 to choose the Pyt
 	@touch $@
 
 book: .venv/complete  ## execute the chapters on MNIST and build _build/html/index.html
-	@echo "[book] Executing every chapter and building the pages: about 10 minutes the first time."
+	@echo "[book] Executing every chapter and building the pages: 10 to 15 minutes the first time."
 	@start=$$(date +%s); \
 		ROBUSTLIB_DATASET=$(DATASET) .venv/bin/jupyter-book build . --all -W -n --keep-going \
 		&& $(PY) tools/check_pages.py \

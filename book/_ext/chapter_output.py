@@ -31,22 +31,18 @@ class ChapterOutput(SphinxDirective):
     """The directive: the chapter's name, and the id of one of its code cells."""
 
     required_arguments = 2
+    in_short = False
 
     def run(self):
         """Leave a mark in the page."""
         chapter, cell = self.arguments
-        return [chapter_output(chapter=chapter, cell=cell)]
+        return [chapter_output(chapter=chapter, cell=cell, in_short=self.in_short)]
 
 
-class InShort(SphinxDirective):
+class InShort(ChapterOutput):
     """The directive for one sentence, with the same arguments."""
 
-    required_arguments = 2
-
-    def run(self):
-        """Leave a mark in the page."""
-        chapter, cell = self.arguments
-        return [chapter_output(chapter=chapter, cell=cell, in_short=True)]
+    in_short = True
 
 
 class FillIn(SphinxPostTransform):
@@ -69,7 +65,7 @@ class FillIn(SphinxPostTransform):
                 for output in cell.children
                 if output.get("nb_element") == "cell_code_output"
             ]
-            mark.replace_self(self._sentence(mark, outputs) if mark.get("in_short") else outputs)
+            mark.replace_self(self._sentence(mark, outputs) if mark["in_short"] else outputs)
 
     def _sentence(self, mark, outputs):
         """Return the one sentence that a cell printed after "In short: "."""
