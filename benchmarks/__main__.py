@@ -76,9 +76,9 @@ def main() -> None:
         timings = jax_side.convolutions(state.params, sample, GRADIENTS_A_SAMPLE)
         medians = interleave(timings, sizes.rounds)
         results["convolution"] = {k: v / GRADIENTS_A_SAMPLE for k, v in medians.items()}
-    print(report.tables(results))
     if not quick:
         report.keep(results)
+    print(report.tables(results))
 
 
 def say(what: str) -> None:

@@ -24,6 +24,7 @@ COUNTED = {
     "targeted Auto-PGD": ("torchattacks",),
     "Square": ("torchattacks",),
 }
+MEASURED = ("auto_pgd", "square_attack", "search", "ensemble", "batches")
 # What the standard ensemble consists of, and who else has all of it.
 ENSEMBLE, ENSEMBLE_LIBRARY = ("Auto-PGD", "targeted Auto-PGD", "Square"), "torchattacks"
 
@@ -34,13 +35,13 @@ def keep(results: dict) -> None:
     every[results["platform"]] = results
     write(RESULTS, every)
     text = in_readme(README.read_text(encoding="utf-8"), every)
-    README.write_text(text, encoding="utf-8")
+    README.write_text(text, encoding="utf-8", newline="\n")
 
 
 def content_hash() -> str:
     """Return a hash of the code that the benchmarks measure, and measure by."""
-    digest = hashlib.sha256(code_hash().encode())
-    measured = (f"robustlib/{name}.py" for name in ("auto_pgd", "square_attack"))
+    digest = hashlib.sha256(f"{STEPS} {COUNTED} {code_hash()}".encode())
+    measured = (f"robustlib/{name}.py" for name in MEASURED)
     by = (f"benchmarks/{name}.py" for name in ("__main__", "jax_side", "timing", "torch_side"))
     for path in (*measured, *by):
         digest.update((ROOT / path).read_bytes())
@@ -90,8 +91,8 @@ same three attacks of {ENSEMBLE_LIBRARY} broke.
 {_agreement(results["standing"])}
 Training the recipe "PGD long", compilation included: {training}.
 
-Milliseconds an image gradient of the small CNN at batch 128, with robustlib's convolution and with
-Flax's own.
+Milliseconds that the small CNN takes for the gradients of a batch of 128 images, with robustlib's
+convolution and with Flax's own.
 
 {_convolution(results["convolution"])}"""
 

@@ -197,7 +197,7 @@ def standing(attack: str, library: str) -> list[bool]:
     points = ATTACKS[attack][library](images, labels)
     with torch.no_grad():
         correct = model(points).argmax(1) == labels
-    outside = (points - images).abs().amax((1, 2, 3)) > EPSILON + 1e-5
+    outside = (points - images).abs().amax((1, 2, 3)) > EPSILON + 1e-6
     outside |= (points.amin((1, 2, 3)) < 0) | (points.amax((1, 2, 3)) > 1)
     return (correct | outside).tolist()
 

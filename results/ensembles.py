@@ -13,7 +13,7 @@ import jax
 
 import robustlib
 from results.about import about
-from results.headline import PACKAGES
+from results.headline import MODULES, PACKAGES
 from robustlib import (
     L2,
     Linf,
@@ -43,10 +43,6 @@ RUNS = (
     ("l-2", "PGD l-2", "standard"),
 )
 SAMPLE = 200
-MODULES = (
-    *("data", "batches", "evaluation", "report", "sanity"),
-    *("auto_pgd", "square_attack", "search", "ensemble", "comparisons"),
-)
 
 
 def content_hash() -> str:

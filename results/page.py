@@ -32,7 +32,7 @@ def keep(stored: dict, name: str = "headline") -> None:
     write(RESULTS / f"{name}.json", stored)
     if name == "headline":
         text = in_readme(README.read_text(encoding="utf-8"), stored)
-        README.write_text(text, encoding="utf-8")
+        README.write_text(text, encoding="utf-8", newline="\n")
 
 
 def is_current(stored: dict) -> bool:

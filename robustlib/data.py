@@ -82,6 +82,7 @@ class Split:
             ValueError: If batch_size is not from 1 to N.
         """
         self._check_count("batch_size", batch_size)
+        batch_size = int(batch_size)
         order = np.asarray(jax.random.permutation(key, len(self)))
         whole = order[: len(self) // batch_size * batch_size].reshape(-1, batch_size)
         return ({"image": self.images[rows], "label": self.labels[rows]} for rows in whole)

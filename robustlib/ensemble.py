@@ -199,17 +199,20 @@ def attack(members, problem: Problem, standing, key, *, progress: bool = True) -
                 )
             )
             if partial:
-                print(f"Stopped during {member.name}; what was found so far is kept.")
                 break
     return Outcome(standing, tuple(results), unconfirmed, unanswered, left_out, partial, {})
 
 
 def _confirmed_if_possible(search):
     """Return what an interrupted search had found; nothing, if the second look is interrupted."""
+    stopped = f"Stopped during {search.member.name}"
     try:
-        return search.confirmed()
+        found = search.confirmed()
     except KeyboardInterrupt:
+        print(f"{stopped}, and again before what it found was checked: none of that is counted.")
         return nothing_found()
+    print(f"{stopped}; what was found so far is kept.")
+    return found
 
 
 def _show(bar, done: int, search: Search, later, classes: int) -> None:

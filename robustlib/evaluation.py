@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from robustlib import attacks, checks, comparisons, ensemble, sanity
+from robustlib.auto_pgd import apgd
 from robustlib.batches import Attack, all_logits, broken_by, classes_of, predictions
 from robustlib.ensemble import ENSEMBLES, Outcome, Problem
 from robustlib.logits import logits_fn as as_logits_fn
@@ -144,6 +145,9 @@ def evaluate_robustness(
             flags.append(flag)
     except KeyboardInterrupt:
         flags.append(INTERRUPTED)
+    except Exception as error:  # as a model without gradients raises; what was found is not lost
+        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        flags.append(NOT_ALL_CHECKED.format(f"ended in an error ({what})"))
     report = RobustnessReport(
         threat=f"{threat.name}, epsilon {float(threat.epsilon):.4g}",
         seed=":".join(str(word) for word in np.asarray(jax.random.key_data(key)).ravel()),
@@ -161,10 +165,10 @@ def evaluate_robustness(
     return dataclasses.replace(report, baseline=undefended, flags=tuple(flags))
 
 
-INTERRUPTED = (
-    "The search for flags was interrupted: what it had not come to may be wrong unnoticed. See "
-    "06_evaluation."
+NOT_ALL_CHECKED = (
+    "The search for flags {}: what it had not come to may be wrong unnoticed. See 06_evaluation."
 )
+INTERRUPTED = NOT_ALL_CHECKED.format("was interrupted")
 
 
 def _flags(problem, clean, chosen, outcome, key, surrogate, named, progress):
@@ -199,6 +203,7 @@ def _one_by_one(chosen, problem, clean, key) -> Outcome:
         unanswered += int(verdict.unanswered.sum())
         steps, restarts = steps_and_restarts(attack)
         told = None not in (steps, restarts)
+        gradients = steps + sanity.is_made_of(attack, apgd) if told else None
         results.append(
             AttackResult(
                 name,
@@ -206,7 +211,7 @@ def _one_by_one(chosen, problem, clean, key) -> Outcome:
                 restarts,
                 correct=int((clean & ~broken[name]).sum()),
                 seconds=seconds,
-                gradient_passes=steps * restarts * len(labels) if told else None,
+                gradient_passes=gradients * restarts * len(labels) if told else None,
             )
         )
     standing = clean & ~np.any([*broken.values()], axis=0)
@@ -262,7 +267,8 @@ def _checked_attacks(chosen):
                 f"choose one of {', '.join(map(repr, ENSEMBLES))}, or pass attacks by name."
             )
         return ENSEMBLES[chosen]
-    if not isinstance(chosen, Mapping) or not chosen:
+    named = isinstance(chosen, Mapping) and chosen and all(isinstance(name, str) for name in chosen)
+    if not named or not all(map(callable, chosen.values())):
         raise TypeError(
             f"attacks must be a dict from names to attacks, but is {chosen!r}: "
             "pass {'FGSM': fgsm}, for example."

@@ -36,7 +36,7 @@ class Search:
     Attributes:
         found: adversarial images by the index of their example.
         passes: gradients or queries so far, over all examples.
-        left: passes still to come if no other example falls.
+        left: passes still to come, at most: the fallen are taken out as their runs come up.
     """
 
     def __init__(self, member: Any, problem: Problem, standing, key):

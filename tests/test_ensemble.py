@@ -155,7 +155,9 @@ def test_an_interrupt_before_an_attack_begins_keeps_those_before_it(cnn, monkeyp
 
 
 @pytest.mark.parametrize("interrupts", [1, 2])
-def test_an_interrupt_of_the_second_look_keeps_what_was_counted(cnn, monkeypatch, interrupts):
+def test_an_interrupt_of_the_second_look_keeps_what_was_counted(
+    cnn, monkeypatch, capsys, interrupts
+):
     """Once: the second look is taken again. Twice: what it would have counted is not counted."""
     monkeypatch.setitem(ENSEMBLES, "quick", (AutoPGD("A", steps=3), AutoPGD("B", steps=9)))
     judge, calls = search.judge, []
@@ -172,6 +174,8 @@ def test_an_interrupt_of_the_second_look_keeps_what_was_counted(cnn, monkeypatch
     a, b = report.attacks
     assert report.partial and a.correct < report.clean_correct
     assert (b.correct == a.correct) == (interrupts == 2) and report.robust_correct == b.correct
+    said = {1: "what was found so far is kept", 2: "none of that is counted"}[interrupts]
+    assert said in capsys.readouterr().out
 
 
 def test_an_interrupt_of_the_search_for_flags_keeps_the_counts(cnn, monkeypatch):

@@ -35,8 +35,8 @@ MUTATIONS = {
     ),
     "targeted goes the other way": (
         "attacks",
-        " if targeted else loss(logits, labels)\n        if losses.shape",
-        " if False else loss(logits, labels)\n        if losses.shape",
+        " if targeted else loss(logits, labels)\n    if losses.shape",
+        " if False else loss(logits, labels)\n    if losses.shape",
         "a_targeted_attack_reaches_its_class",
     ),
     "no projection": (
@@ -143,8 +143,8 @@ MUTATIONS = {
     ),
     "last point in place of the best": (
         "attacks",
-        "return _better(best, visited(last, logits, losses))",
-        "return visited(last, logits, losses)",
+        "return _better(best, visited(last, *seen))",
+        "return visited(last, *seen)",
         "pgd_is_a_plain_loop",
     ),
     "derivative through the attack": (

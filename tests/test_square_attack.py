@@ -57,6 +57,17 @@ def test_a_bump_has_length_one_and_no_sum_to_speak_of():
     assert bump[:4].min() > 0 > bump[4:].max()
 
 
+def test_the_first_bumps_have_any_sign_and_turn():
+    """Of side 2 a bump is a light row above a dark one; the other way round; or two columns."""
+    images = np.full((1, 10, 14, 1), 0.5, np.float32)
+    state = square_attack.start(images, L2(0.1), jax.random.split(jax.random.key(0), 1))
+    signs = np.sign((np.asarray(state.best) - images)[0, :, :, 0])
+    tiles = signs.reshape(5, 2, 7, 2).transpose(0, 2, 1, 3).reshape(35, 4)
+    upright, turned = (1, 1, -1, -1), (1, -1, 1, -1)
+    each = [upright, turned, tuple(-np.array(upright)), tuple(-np.array(turned))]
+    assert {tuple(tile) for tile in tiles.astype(int).tolist()} == set(each)
+
+
 @pytest.mark.parametrize("threat", [Linf(0.08), L2(1.5)])
 def test_an_example_is_on_its_own(cnn, threat):
     """Alone, in company, in another order: the same start, and for 999 of 1,000 the same end."""
