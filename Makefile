@@ -18,6 +18,7 @@ $(shell mkdir -p "$(CACHE)/tmp")
 
 export IPYTHONDIR := $(CACHE)/ipython
 export JAX_COMPILATION_CACHE_DIR := $(CACHE)/jax
+export JAX_DEFAULT_MATMUL_PRECISION := highest
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0
 export JUPYTER_CONFIG_DIR := $(CACHE)/jupyter/config
 export JUPYTER_DATA_DIR := $(CACHE)/jupyter/data

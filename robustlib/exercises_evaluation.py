@@ -46,9 +46,9 @@ def check_robust_share(answer, rng):
 
 
 def _logits(rng):
-    """Return logits [9, 6] and labels [9]: each rank of the true class, and a row of equals."""
-    logits = rng.normal(scale=3, size=(9, 6))
-    labels = logits.argsort(axis=1)[np.arange(9), [5, 5, 5, 4, 4, 3, 2, 0, 0]]
+    """Return logits [9, K] and labels [9]: some ranks of the true class, and a row of equals."""
+    logits = rng.normal(scale=3, size=(9, rng.integers(7, 12)))
+    labels = (-logits).argsort(axis=1)[np.arange(9), [0, 0, 0, 1, 1, 2, 3, 5, 5]]
     logits[8] = rng.normal()
     logits[[1, 4]] *= 1e-3  # the ratio stays, unless more than a tiny number is added below
     return logits.astype(np.float32), labels
@@ -76,6 +76,7 @@ def check_dlr(answer, rng):
         (-lead / spread, "the sign is turned: positive where the image is misread."),
         (lead / (ordered[:, 0] - ordered[:, 1] + 1e-12), "below, subtract the third, not the 2nd."),
         (lead / (ordered[:, 0] - ordered[:, -1] + 1e-12), "that is the smallest, not the third."),
+        (lead / (ordered[:, 0] - ordered[:, 3] + 1e-12), "below, the third, not the fourth."),
         ((ordered[:, 0] - own) / spread, "above, the best *other* class: leave the label out."),
         ((ordered[:, 1] - own) / spread, "above, the second may be the label itself."),
         (by_softmax, "these are ratios of probabilities: use the logits themselves."),

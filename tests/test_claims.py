@@ -158,6 +158,8 @@ OWN_WHEN_IDLE = {
             "(~fooled[:n].any(axis=0)).mean()",
             "n * fooled[:n].any(axis=0).mean()",
         ),
+        # Of every exhibit the flag about the baseline is kept, and no other.
+        ("claim-flags", '"baseline" not in flag', '"baseline" in flag'),
     ],
     "06_evaluation": [
         # Three starts save an image that fewer of them broke.
