@@ -90,8 +90,8 @@ def _pairs(problem, few, key, surrogate):
     # those that Auto-PGD left than Auto-PGD finds of them when it is run once more.
     left = ~auto()
     again = "Auto-PGD run once more", auto() & left
-    square_1000 = broken(square, queries=1000) & left
-    weaker = "After Auto-PGD, Square Attack, which asks for no gradient, still", square_1000
+    by_square = broken(square, queries=1500) & left
+    weaker = "After Auto-PGD, Square Attack, which asks for no gradient, still", by_square
     yield weaker, again, "the gradients hide what is there. See 07_gradient_masking"
     if surrogate is not None:
         other = "After Auto-PGD, an attack on another model still", broken(transferred) & left
