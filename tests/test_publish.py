@@ -1,12 +1,17 @@
 """Publishing: one command fills in the address, on a copy of the files that hold it."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.test_house import PROJECT, ROOT
+from tools import check_pages
 from tools.publish import UNKNOWN, publish
 
 FILES = ["_config.yml", "CITATION.cff", "README.md"]
@@ -54,12 +59,6 @@ def test_a_second_address_replaces_the_first(copy):
     assert texts(copy) == directly
 
 
-def test_a_host_that_colab_cannot_open_gets_no_button(copy):
-    publish(copy, "https://gitlab.com/somebody/a-book")
-    config = yaml.safe_load((copy / "_config.yml").read_text(encoding="utf-8"))
-    assert config["launch_buttons"]["colab_url"] == "" == config["html"]["baseurl"]
-
-
 def test_the_pages_may_be_read_elsewhere(copy):
     publish(copy, FIRST, "https://a-book.example/first")
     config = yaml.safe_load((copy / "_config.yml").read_text(encoding="utf-8"))
@@ -68,9 +67,55 @@ def test_the_pages_may_be_read_elsewhere(copy):
         publish(copy, FIRST, "a book")
 
 
-@pytest.mark.parametrize("address", ["", "a-book", "http://github.com/a/b", "https://github.com/a"])
+@pytest.mark.parametrize(
+    "address",
+    ["", "book", "http://github.com/a/b", "https://github.com/a", "https://gitlab.com/a/b"],
+)
 def test_what_is_no_address_is_refused(copy, address):
     before = texts(copy)
     with pytest.raises(SystemExit, match="REPOSITORY=https://github.com/OWNER/NAME"):
         publish(copy, address)
     assert texts(copy) == before
+
+
+TOC = """format: jb-book
+root: book/index
+chapters: [{file: notebooks/01_standard_training}]
+"""
+PAGE_WITH_A_CELL = """---
+file_format: mystnb
+kernelspec: {name: python3}
+---
+# A page that is no notebook
+
+```{code-cell}
+1 + 1
+```
+"""
+
+
+def test_the_pages_of_a_published_book(tmp_path):
+    """Two of them, not executed: they load nothing from elsewhere, their buttons lead right."""
+    folder = tmp_path / "book"
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "_build", "__pycache__"))
+    publish(folder, FIRST)
+    config = (folder / "_config.yml").read_text(encoding="utf-8")
+    config = config.replace("execute_notebooks: force", "execute_notebooks: 'off'")
+    (folder / "_config.yml").write_text(config, encoding="utf-8")
+    (folder / "_toc.yml").write_text(TOC, encoding="utf-8")
+    (folder / "book/index.md").write_text(PAGE_WITH_A_CELL, encoding="utf-8")
+    program = shutil.which("jupyter-book", path=Path(sys.executable).parent)
+    subprocess.run([program, "build", folder, "--all", "-q"], capture_output=True, check=True)
+    pages = {
+        path.relative_to(folder / "_build/html").as_posix(): path.read_text(encoding="utf-8")
+        for path in (folder / "_build/html").rglob("*.html")
+    }
+    assert {"index.html", "404.html", "book/index.html"} <= set(pages)
+    for name, text in pages.items():
+        path = folder / "_build/html" / name
+        assert check_pages.faults(path) + check_pages.missing(path) == [], name
+        opened = re.findall(r'href="https://colab[^"]*/blob/v[\d.]+/([^"]*)"', text)
+        chapter = f"{name.removesuffix('.html')}.ipynb"
+        assert set(opened) == ({chapter} if name.startswith("notebooks/") else set()), name
+    address = "https://somebody.github.io/a-book/404.html"
+    assert f'property="og:url" content="{address}"' in pages["404.html"]

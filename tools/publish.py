@@ -4,8 +4,8 @@
 
 `_config.yml` is the source; the set-up cell of each chapter, `CITATION.cff` and the README
 follow it. Publishing again, to another address, replaces the first one. PAGES is where the built
-pages are read; for a repository on GitHub it is that of GitHub Pages, if left out. The Colab button
-opens the chapters as the version's tag has them, since their set-up cells install that tag.
+pages are read, by default on GitHub Pages. The Colab button opens the chapters as the version's tag
+has them, since their set-up cells install that tag.
 """
 
 import re
@@ -29,23 +29,22 @@ def replace(path, pattern, new):
 def publish(root, address, pages=""):
     """Fill in the addresses in the book that lies in `root`, and return the repository's."""
     address = address.removesuffix("/").removesuffix(".git")
-    if not re.fullmatch(r"https://[\w.-]+/[\w.-]+/[\w.-]+", address):
+    if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", address):  # Colab opens no others
         sys.exit("Say where the book is published: REPOSITORY=https://github.com/OWNER/NAME")
     config = root / "_config.yml"
     written = config.read_text(encoding="utf-8")
     before = re.search(r'^  url: "(.*)"', written, flags=re.MULTILINE)[1] or UNKNOWN
-    on_github = address.startswith("https://github.com/")
-    if on_github and not pages:
+    if not pages:
         owner, name = address.split("/")[-2:]
         host = f"{owner.lower()}.github.io"
         pages = f"https://{host}" if name.lower() == host else f"https://{host}/{name}"
-    if pages and not re.fullmatch(r"https?://[\w.-]+(:\d+)?(/[\w.-]+)*/?", pages):
+    if not re.fullmatch(r"https?://[\w.-]+(:\d+)?(/[\w.-]+)*/?", pages):
         sys.exit("Say where the pages are read: PAGES=https://OWNER.github.io/NAME")
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     replace(config, r'(?<=\n  url: ")[^"]*', address)
     replace(config, r"(?<=\n  branch: ).*", f"v{project['version']}")
-    replace(config, r'(?<=\n  colab_url: ")[^"]*', COLAB if on_github else "")
-    replace(config, r'(?<=\n  baseurl: ")[^"]*', f"{pages.removesuffix('/')}/" if pages else "")
+    replace(config, r'(?<=\n  colab_url: ")[^"]*', COLAB)
+    replace(config, r'(?<=\n  baseurl: ")[^"]*', f"{pages.removesuffix('/')}/")
     for notebook in sorted((root / "notebooks").glob("*.ipynb")):
         replace(notebook, r'(?<=REPOSITORY = \\")[^"\\]*', address)
     replace(root / "CITATION.cff", r"(?m)^#? ?repository-code:.*", f"repository-code: {address}")

@@ -1,7 +1,6 @@
 """What a site needs beside its pages: a policy, a preview card, a site map, a page for no page."""
 
 import html
-import json
 from pathlib import Path
 
 from docutils import nodes
@@ -22,19 +21,22 @@ POLICY = "; ".join(
 CARD = "_static/social-card.png"
 NOT_FOUND = (
     "<h1>There is no such page</h1><p>The address leads to no page of this book. "
-    "<a href='{root}'>To the first page</a>, or search with the field in the menu.</p>"
+    "<a href='index.html'>To the first page</a>, or search with the field in the menu.</p>"
 )
-
 
 # On the 404 page, which is shown at any depth, links count from the published address.
 BASE = """<script>
-if (location.href.startsWith({address})) {{
-  document.write("<base href=" + {address} + ">");
-  addEventListener("DOMContentLoaded", () => {{
-    for (const link of document.querySelectorAll("a[href^='#']"))
-      link.href = location.pathname + link.getAttribute("href");
-  }});
-}}
+{
+  const page = document.querySelector("meta[property='og:url']");
+  const book = page && new URL(".", page.content).href;
+  if (book && location.href.startsWith(book)) {
+    document.write(`<base href="${book}">`);
+    addEventListener("DOMContentLoaded", () => {
+      for (const link of document.querySelectorAll("a[href^='#']"))
+        link.href = location.pathname + link.getAttribute("href");
+    });
+  }
+}
 </script>"""
 FIRST_PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -53,12 +55,19 @@ FIRST_PAGE = """<!DOCTYPE html>
 def head(app, pagename, templatename, context, doctree):
     """Add the policy and the preview to the head of a page."""
     tags = preview(app, pagename, context.get("title", ""), doctree)
-    if pagename == "404" and app.config.html_baseurl:
-        tags.append(BASE.format(address=json.dumps(app.config.html_baseurl)))
+    if pagename == "404":
+        tags.append(BASE)
     # A list, by its role, may not have the links that docutils puts between its items.
     body = context.get("body", "")
     context["body"] = body.replace('<div role="list" class="citation-list">', "<div>")
     context["metatags"] = "\n".join([*tags, context.get("metatags", "")])
+
+
+def only_chapters_open_on_colab(app, pagename, templatename, context, doctree):
+    """Take the theme's launch button from pages with cells that are no notebooks."""
+    if not pagename.startswith("notebooks/"):
+        buttons = context.get("header_buttons", [])
+        context["header_buttons"] = [b for b in buttons if b.get("label") != "launch-buttons"]
 
 
 def preview(app, pagename, title, doctree):
@@ -91,8 +100,7 @@ def first_sentences(doctree):
 
 def no_page(app):
     """Give a page for addresses that lead nowhere."""
-    root = app.config.html_baseurl or "index.html"
-    yield "404", {"title": "No such page", "body": NOT_FOUND.format(root=root)}, "page.html"
+    yield "404", {"title": "No such page", "body": NOT_FOUND}, "page.html"
 
 
 def first_page(app, error):
@@ -128,6 +136,8 @@ def site_map(app, error):
 def setup(app):
     """Tell Sphinx about it."""
     app.connect("html-page-context", head)
+    # The theme adds its buttons with priority 501.
+    app.connect("html-page-context", only_chapters_open_on_colab, priority=502)
     app.connect("html-collect-pages", no_page)
     app.connect("build-finished", first_page)
     app.connect("build-finished", no_templates)

@@ -1,8 +1,6 @@
 """Every page, in both themes, on a wide screen and on a phone."""
 
-import ast
 import functools
-import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,7 +11,6 @@ from conftest import (
     BOOK,
     CHAPTERS,
     PAGES,
-    ROOT,
     THEMES,
     UNFOLD,
     VIEWS,
@@ -185,16 +182,11 @@ class Published(Quiet):
         if inside and Path(self.translate_path(self.path)).is_file():
             super().do_GET()
             return
-        # What the page has once the address is known: see `head` in book/_ext/website.py.
-        source = ast.parse((ROOT / "book/_ext/website.py").read_text(encoding="utf-8"))
-        (base,) = (
-            node.value.value
-            for node in source.body
-            if isinstance(node, ast.Assign) and node.targets[0].id == "BASE"
-        )
-        address = f"http://127.0.0.1:{self.server.server_port}{BELOW}"
+        # The page says where it belongs once the address is known: see book/_ext/website.py.
+        address = f"http://127.0.0.1:{self.server.server_port}{BELOW}404.html"
         text = (BOOK / "404.html").read_text(encoding="utf-8")
-        text = text.replace("<head>", "<head>" + base.format(address=json.dumps(address)), 1)
+        tag = f'<meta property="og:url" content="{address}">'
+        text = text.replace("<head>", f"<head>{tag}", 1)
         self.send_response(404)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.end_headers()

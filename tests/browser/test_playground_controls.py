@@ -60,6 +60,12 @@ def test_each_state_has_an_address_which_is_copied(visit):
     assert said(other) == words and other.evaluate(CONTROLS) == controls
 
 
+def test_after_the_last_seed_comes_the_first(visit):
+    page = visit(f"{PAGE}#network=standard&seed=1000000000")
+    page.get_by_role("button", name="Other random numbers").click()
+    page.wait_for_function("() => location.href.endsWith('seed=0')")
+
+
 @pytest.mark.parametrize("refusal", ["throw new Error('Too many changes.')", "/* say nothing */"])
 def test_an_address_that_was_refused_is_written_later(visit, refusal):
     """Meanwhile, the button copies what is seen."""

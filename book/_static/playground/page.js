@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const SIDE = 28, LARGEST = { linf: 0.5, l2: 6 }, TICKS = 60, LEVELS = 15;
+  const SIDE = 28, LARGEST = { linf: 0.5, l2: 6 }, TICKS = 60, LEVELS = 15, LAST_SEED = 1e9;
   const START = { image: "0", network: "standard", attack: "pgd", threat: "linf", epsilon: 24, steps: 20, seed: 1 };
   const { attack, crossEntropy, drawBall, drawBars, drawLosses, percent, threats } = Playground;
   const root = document.querySelector(".pg");
@@ -81,7 +81,7 @@
     }
     const ticks = Math.round((TICKS * Number(words.get("epsilon") || NaN)) / LARGEST[state.threat]);
     if (ticks >= 0 && ticks <= TICKS) state.epsilon = ticks;
-    for (const [name, least, most] of [["steps", 1, 40], ["seed", 0, 1e9]]) {
+    for (const [name, least, most] of [["steps", 1, 40], ["seed", 0, LAST_SEED]]) {
       const number = Number(words.get(name) || NaN);
       if (Number.isInteger(number) && number >= least && number <= most) state[name] = number;
     }
@@ -259,7 +259,7 @@
     form.addEventListener("change", toAddress);
     for (const event of ["pointerup", "pointercancel", "keyup"]) part("before").addEventListener(event, () => isDrawn() && toAddress());
     form.elements.again.addEventListener("click", () => {
-      state.seed += 1;
+      state.seed = (state.seed + 1) % (LAST_SEED + 1);
       soon();
       toAddress();
     });
