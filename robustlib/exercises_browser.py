@@ -16,7 +16,8 @@ def check_logit_gradient(answer, rng):
     p, at_label = powers / powers.sum(axis=1, keepdims=True), np.eye(5)[labels]
     with np.errstate(all="ignore"):
         result = call(answer, logits, labels)
-    if getattr(result, "shape", None) == logits.shape and result.dtype.kind == "f":
+    kind = getattr(getattr(result, "dtype", None), "kind", None)
+    if getattr(result, "shape", None) == logits.shape and kind == "f":
         sentence = "logits of a thousand overflow: lower all of an image's logits alike, first."
         expect(not np.isfinite(result[:6]).all() or np.isfinite(result).all(), sentence)
     found, right = array_of(result, logits.shape), p - at_label
@@ -82,7 +83,7 @@ def check_in_bytes(answer, rng):
         zeros = array_of(call(answer, np.zeros(4)), (4,))
     of_nan = any("invalid value encountered in cast" in str(warning.message) for warning in said)
     sentence = (
-        "if all weights are zero, it is 0 / 0 that becomes a byte: which one, is anyone's guess."
+        "if all weights are zero, it is 0 / 0 that becomes a byte: which one is anyone's guess."
     )
     expect(not of_nan, sentence)
     expect(not zeros.any(), "weights of zero have multiples of zero.")

@@ -119,7 +119,7 @@ def check_masked_models(answer, rng):
             (r(30, 50), r(0, 3), r(100, 200)),  # the other way round
             (0, r(1, 3), r(20, 40)),  # two images, and none against them
             (0, r(7, 9), r(20, 40)),  # masked: few images, but none against them
-            (r(60, 64), r(72, 78), r(100, 120)),  # many images, an excess that is a larger one
+            (r(60, 64), r(72, 78), r(100, 120)),  # many images, an excess that chance explains
             (0, 0, r(300, 390)),  # broken by both
         ]
 
