@@ -127,7 +127,7 @@ bench: .venv-bench/complete  ## measure robustlib beside other libraries
 	@.venv-bench/bin/python -m benchmarks
 
 results: .venv/complete  ## compute the long results again, results/*.json
-	@echo "[results] Training and attacking: about 80 minutes; leave the machine alone meanwhile."
+	@echo "[results] Training and attacking: 60 to 80 minutes; leave the machine alone meanwhile."
 	@$(PY) -m results
 
 lint: .venv/complete  ## check with ruff, notebooks too
