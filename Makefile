@@ -18,6 +18,7 @@ $(shell mkdir -p "$(CACHE)/tmp")
 
 export IPYTHONDIR := $(CACHE)/ipython
 export JAX_COMPILATION_CACHE_DIR := $(CACHE)/jax
+export JAX_DEFAULT_MATMUL_PRECISION := highest
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0
 export JUPYTER_CONFIG_DIR := $(CACHE)/jupyter/config
 export JUPYTER_DATA_DIR := $(CACHE)/jupyter/data
@@ -126,7 +127,7 @@ bench: .venv-bench/complete  ## measure robustlib beside other libraries
 	@.venv-bench/bin/python -m benchmarks
 
 results: .venv/complete  ## compute the long results again, results/*.json
-	@echo "[results] Training and attacking: about 80 minutes; leave the machine alone meanwhile."
+	@echo "[results] Training and attacking: 60 to 80 minutes; leave the machine alone meanwhile."
 	@$(PY) -m results
 
 lint: .venv/complete  ## check with ruff, notebooks too

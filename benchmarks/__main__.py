@@ -16,7 +16,18 @@ from flax.traverse_util import flatten_dict
 from benchmarks import jax_side, report
 from benchmarks.timing import Worker, interleave
 from results.about import about
-from robustlib import SmallCNN, create_state, fit_or_load, load_dataset, logits_fn, recipe
+from robustlib import (
+    Linf,
+    SmallCNN,
+    create_state,
+    ensemble,
+    fit_or_load,
+    load_dataset,
+    logits_fn,
+    recipe,
+)
+from robustlib.batches import judge
+from robustlib.ensemble import ENSEMBLES, Problem
 
 # glibc's malloc hands large blocks back at once, and the next step pays for fresh pages.
 TUNED_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
@@ -65,9 +76,9 @@ def main() -> None:
         timings = jax_side.convolutions(state.params, sample, GRADIENTS_A_SAMPLE)
         medians = interleave(timings, sizes.rounds)
         results["convolution"] = {k: v / GRADIENTS_A_SAMPLE for k, v in medians.items()}
-    print(report.tables(results))
     if not quick:
         report.keep(results)
+    print(report.tables(results))
 
 
 def say(what: str) -> None:
@@ -137,15 +148,26 @@ def speeds(attack, libraries, state, test, epsilon: float, workers, sizes: Sizes
 
 
 def standing(state, test, epsilon: float, worker: Worker) -> dict:
-    """Return, for each attack and library, which images are classified correctly after it."""
-    model, results = logits_fn(state), {}
+    """Return, for each attack and library, which images it leaves correct, in ball and box."""
+    model, threat, results = logits_fn(state), Linf(epsilon), {}
     for attack, libraries in report.COUNTED.items():
         say(f"what {attack} leaves standing")
         points = jax_side.attacking(attack, state, test, epsilon, len(test))()
-        results[attack] = {"robustlib": (np.asarray(model(points)).argmax(1) == test.labels)}
+        verdict = judge(model, test.images, test.labels, threat, points)
+        results[attack] = {"robustlib": ~verdict.broken}
         for library in libraries:
-            asked = worker.ask("still_correct", attack=attack, library=library)
+            asked = worker.ask("standing", attack=attack, library=library)
             results[attack][library] = np.array(asked)
+    say("what the standard ensemble leaves standing")
+    problem = Problem(model, test.images, test.labels, threat, np.asarray(model(test.images)))
+    clean = problem.logits.argmax(1) == test.labels
+    key = jax.random.key(0)
+    outcome = ensemble.attack(ENSEMBLES["standard"], problem, clean, key, progress=False)
+    theirs = [results[attack][report.ENSEMBLE_LIBRARY] for attack in report.ENSEMBLE]
+    results["standard ensemble"] = {
+        "robustlib": outcome.standing,
+        report.ENSEMBLE_LIBRARY: np.all(theirs, axis=0),
+    }
     return {
         attack: {library: "".join(map(str, map(int, kept))) for library, kept in rows.items()}
         for attack, rows in results.items()

@@ -24,6 +24,7 @@ COUNTED = {
     "targeted Auto-PGD": ("torchattacks",),
     "Square": ("torchattacks",),
 }
+MEASURED = ("auto_pgd", "square_attack", "search", "ensemble", "batches")
 # What the standard ensemble consists of, and who else has all of it.
 ENSEMBLE, ENSEMBLE_LIBRARY = ("Auto-PGD", "targeted Auto-PGD", "Square"), "torchattacks"
 
@@ -34,13 +35,13 @@ def keep(results: dict) -> None:
     every[results["platform"]] = results
     write(RESULTS, every)
     text = in_readme(README.read_text(encoding="utf-8"), every)
-    README.write_text(text, encoding="utf-8")
+    README.write_text(text, encoding="utf-8", newline="\n")
 
 
 def content_hash() -> str:
     """Return a hash of the code that the benchmarks measure, and measure by."""
-    digest = hashlib.sha256(code_hash().encode())
-    measured = (f"robustlib/{name}.py" for name in ("auto_pgd", "square_attack"))
+    digest = hashlib.sha256(f"{STEPS} {COUNTED} {code_hash()}".encode())
+    measured = (f"robustlib/{name}.py" for name in MEASURED)
     by = (f"benchmarks/{name}.py" for name in ("__main__", "jax_side", "timing", "torch_side"))
     for path in (*measured, *by):
         digest.update((ROOT / path).read_bytes())
@@ -82,13 +83,16 @@ Image-gradients a second of PGD with 40 steps of 0.01 at epsilon 0.3.
 Image-gradients a second of Auto-PGD with 100 steps, the loss cross-entropy. Foolbox has none.
 
 {_speeds("Auto-PGD", results["Auto-PGD"])}
-What the attacks leave of {results["images"]:,} images.
+Of {results["images"]:,} test images, how many the network `PGD long` reads correctly after each
+attack at epsilon 0.3, from one start. Only what lies in ball and box counts as broken. robustlib's
+standard ensemble gives each attack what those before it left; beside it stands what none of the
+same three attacks of {ENSEMBLE_LIBRARY} broke.
 
 {_agreement(results["standing"])}
 Training the recipe "PGD long", compilation included: {training}.
 
-Milliseconds an image gradient of the small CNN at batch 128, with robustlib's convolution and with
-Flax's own.
+Milliseconds that the small CNN takes for the gradients of a batch of 128 images, with robustlib's
+convolution and with Flax's own.
 
 {_convolution(results["convolution"])}"""
 
@@ -114,10 +118,9 @@ def goals(results: dict) -> list[tuple[str, str, str]]:
                     what = f"{attack}, speed beside the fastest with {side}, batch {batch}"
                     ratio = rates["robustlib"] / max(others)
                     rows.append((what, "at least 1.5", f"{ratio:.2f}"))
-    ours, theirs = (
-        _ensemble(results["standing"], who).mean() for who in ("robustlib", ENSEMBLE_LIBRARY)
-    )
-    what = f"standard ensemble, points above {ENSEMBLE_LIBRARY}"
+    kept = results["standing"]["standard ensemble"]
+    ours, theirs = (_kept(kept[who]).mean() for who in ("robustlib", ENSEMBLE_LIBRARY))
+    what = f"standard ensemble, percentage points of robust accuracy above {ENSEMBLE_LIBRARY}"
     rows.append((what, "at most 0.3", f"{100 * (ours - theirs):.1f}"))
     return rows
 
@@ -169,8 +172,6 @@ def _agreement(standing):
         for library, kept in by.items()
         if library != "robustlib"
     ]
-    both = [_ensemble(standing, who) for who in ("robustlib", ENSEMBLE_LIBRARY)]
-    rows.append(_compared("the three together", ENSEMBLE_LIBRARY, *both))
     header = ("attack", "library", "robustlib leaves", "it leaves", "only robustlib broke")
     return _markdown((*header, "only it broke"), rows)
 
@@ -178,11 +179,6 @@ def _agreement(standing):
 def _compared(attack, library, ours, theirs):
     only = (~ours & theirs).sum(), (ours & ~theirs).sum()
     return (attack, library, *map(str, (ours.sum(), theirs.sum(), *only)))
-
-
-def _ensemble(standing, library):
-    """Return bool [N], whom none of the ensemble's attacks broke."""
-    return np.all([_kept(standing[attack][library]) for attack in ENSEMBLE], axis=0)
 
 
 def _kept(digits):

@@ -192,11 +192,14 @@ def attack_seconds(attack: str, library: str, batch_size: int) -> float:
     return seconds(lambda: ATTACKS[attack][library](images[:batch_size], labels[:batch_size]))
 
 
-def still_correct(attack: str, library: str) -> list[bool]:
-    """Return, for each image, whether the model classifies it correctly after the attack."""
+def standing(attack: str, library: str) -> list[bool]:
+    """Return, for each image, whether the attack did not break it inside ball and box."""
     points = ATTACKS[attack][library](images, labels)
     with torch.no_grad():
-        return (model(points).argmax(1) == labels).tolist()
+        correct = model(points).argmax(1) == labels
+    outside = (points - images).abs().amax((1, 2, 3)) > EPSILON + 1e-6
+    outside |= (points.amin((1, 2, 3)) < 0) | (points.amax((1, 2, 3)) > 1)
+    return (correct | outside).tolist()
 
 
 def seconds(work) -> float:
@@ -216,6 +219,6 @@ if __name__ == "__main__":
             "logits": logits,
             "train": train,
             "attack_seconds": attack_seconds,
-            "still_correct": still_correct,
+            "standing": standing,
         }
     )

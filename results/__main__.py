@@ -21,15 +21,18 @@ EACH = {
 
 def main() -> None:
     """Compute them, as `make results` does."""
+    names = sys.argv[1:] or list(EACH)
+    if unknown := set(names) - set(EACH):
+        sys.exit(f"There is no {', '.join(unknown)}: name headline, ensembles, or neither.")
     # Training starts cold, so that its seconds are those of a first run.
     jax.config.update("jax_enable_compilation_cache", False)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ROBUSTLIB_CACHE"] = folder
-        for name in sys.argv[1:] or EACH:
+        for name in names:
             compute, markdown = EACH[name]
             stored = compute()
-            print(markdown(stored))
             page.keep(stored, name)
+            print(markdown(stored))
 
 
 if __name__ == "__main__":

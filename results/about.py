@@ -36,7 +36,7 @@ def about(command: str, packages: tuple[str, ...]) -> dict:
 def write(path: Path, stored: dict) -> None:
     """Write a file of results, with a checksum over its name and all that it holds."""
     text = json.dumps({"sha256": _checksum(path.name, stored)} | stored, indent=1)
-    path.write_text(f"{text}\n", encoding="utf-8")
+    path.write_text(f"{text}\n", encoding="utf-8", newline="\n")
 
 
 def read(path: Path) -> dict:

@@ -13,7 +13,7 @@ import jax
 
 import robustlib
 from results.about import about
-from results.headline import PACKAGES
+from results.headline import MODULES, PACKAGES
 from robustlib import (
     L2,
     Linf,
@@ -31,6 +31,7 @@ EXAMPLES = {"l-inf": 10_000, "l-2": 1000}
 # Under each threat model the undefended network comes first: it is the baseline of the others.
 RUNS = (
     ("l-inf", "standard", "standard"),
+    ("l-inf", "standard", "quick"),
     ("l-inf", "FGSM-mixed 0.1", "standard"),
     ("l-inf", "FGSM-mixed 0.3", "standard"),
     ("l-inf", "PGD", "standard"),
@@ -42,10 +43,6 @@ RUNS = (
     ("l-2", "PGD l-2", "standard"),
 )
 SAMPLE = 200
-MODULES = (
-    *("data", "batches", "evaluation", "report", "sanity"),
-    *("auto_pgd", "square_attack", "search", "ensemble", "comparisons"),
-)
 
 
 def content_hash() -> str:

@@ -8,7 +8,10 @@ from robustlib.report import wilson_interval
 
 RESULTS = ROOT / "results"
 README = ROOT / "README.md"
-BEFORE, AFTER = ("trained on", "in", "seed", "attacked", "clean"), ("robust", "95 % interval")
+BEFORE, AFTER = (
+    ("trained on", "training time", "seed", "attacked", "clean"),
+    ("robust", "95 % interval"),
+)
 
 
 def load(name: str = "headline") -> dict:
@@ -29,7 +32,7 @@ def keep(stored: dict, name: str = "headline") -> None:
     write(RESULTS / f"{name}.json", stored)
     if name == "headline":
         text = in_readme(README.read_text(encoding="utf-8"), stored)
-        README.write_text(text, encoding="utf-8")
+        README.write_text(text, encoding="utf-8", newline="\n")
 
 
 def is_current(stored: dict) -> bool:
@@ -59,9 +62,9 @@ def markdown(stored: dict) -> str:
     rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
         f"{out_of_date(stored, content_hash())}{rows}\n\n"
-        f"{_means(stored)} Each attack has 10 restarts, {stored['threat']}. Robust are the images "
-        "that withstand all attacks, with Wilson's interval. That is an upper bound: a stronger "
-        f"attack can only lower it. {where_from(stored, 'headline.json')}\n"
+        f"{_means(stored)} Each attack has 10 restarts, {stored['threat']}. The column *robust* "
+        "counts the images that withstand all attacks; the interval is Wilson's. That is an upper "
+        f"bound: a stronger attack can only lower it. {where_from(stored, 'headline.json')}\n"
     )
 
 

@@ -96,7 +96,7 @@ def _cells(row):
 
 
 def _difference(stored):
-    """Say how far the two ensembles are apart on the model that met both."""
+    """Say how far the two ensembles are apart on each network that met both."""
     share = {
         (row["model"], row["norm"], row["ensemble"]): row["robust_correct"] / row["examples"]
         for row in stored["rows"]
@@ -107,7 +107,7 @@ def _difference(stored):
         if ensemble == "quick" and (model, norm, "standard") in share
     ]
     return " ".join(
-        f"On {model!r} `quick` leaves {100 * points:.2f} points more than `standard`."
+        f"Of {model!r}, the ensemble `quick` leaves {100 * points:.2f} points more than the whole."
         for model, points in apart
     )
 

@@ -49,13 +49,17 @@ def main(arguments: list[str] | None = None) -> int:
         print("robustlib evaluate: interrupted before there was a result.", file=sys.stderr)
         return 130
     print(json.dumps(_plain(report), indent=1) if given.json else report)
-    return 130 if report.partial or INTERRUPTED in report.flags else 0
+    return 130 if _is_interrupted(report) else 0
+
+
+def _is_interrupted(report):
+    return report.partial or INTERRUPTED in report.flags
 
 
 def _report(given):
     """Return the report, beside that on the baseline if there is one.
 
-    All that can be wrong is looked at before anything takes time: names first, then images.
+    All that can be wrong is looked at before anything takes time: names, images, then models.
     """
     names = [name for name in (given.baseline, given.recipe or given.model) if name]
     if given.recipe:
@@ -65,6 +69,9 @@ def _report(given):
     split, epsilon = _split_and_epsilon(given)
     threat = THREATS[given.threat](epsilon)
     checks.check_threat(threat, split.images.shape)
+    if not given.recipe:
+        for name, model in zip(names, models, strict=True):
+            _check_model(name, model, split)
     evaluate = partial(
         robustlib.evaluate_robustness,
         split=split,
@@ -77,7 +84,7 @@ def _report(given):
         models = [_trained(recipe, progress=not given.quiet) for recipe in models]
     *undefended, model = models
     baseline = evaluate(*undefended) if undefended else None
-    if baseline is not None and baseline.partial:
+    if baseline is not None and _is_interrupted(baseline):
         raise KeyboardInterrupt
     return evaluate(model, baseline=baseline)
 
@@ -185,6 +192,15 @@ def _function(name: str):
             raise ModelRaised(f"the model {name!r} raised {what}.") from error
 
     return named if callable(model) else model
+
+
+def _check_model(name: str, model, split):
+    """Raise unless a model has logits for these images and their labels."""
+    try:
+        classes = checks.check_logits(robustlib.logits_fn(model), split.images)
+        checks.check_labels(split.labels, split.images, classes=classes)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the model {name!r} does not suit the data: {error}") from error
 
 
 def _arrays(path: str):

@@ -171,16 +171,22 @@ def image_gradient(logits_fn, images, labels, *, loss: Loss = cross_entropy, tar
     """
 
     def summed_loss(images):
-        logits = logits_fn(images)
-        losses = -loss(logits, labels) if targeted else loss(logits, labels)
-        if losses.shape != labels.shape:
-            raise ValueError(
-                f"loss must return one number an image, {labels.shape}, but returned "
-                f"{losses.shape}: do not average over the batch."
-            )
+        logits, losses = _seen(logits_fn, images, labels, loss, targeted)
         return losses.sum(), (logits, losses)
 
     return jax.grad(summed_loss, has_aux=True)(images)
+
+
+def _seen(logits_fn, images, labels, loss, targeted):
+    """Return the logits [N, K] and, in the images' type, the losses [N] that an attack raises."""
+    logits = logits_fn(images)
+    losses = -loss(logits, labels) if targeted else loss(logits, labels)
+    if losses.shape != labels.shape:
+        raise ValueError(
+            f"loss must return one number an image, {labels.shape}, but returned "
+            f"{losses.shape}: do not average over the batch."
+        )
+    return logits, losses.astype(images.dtype)
 
 
 def finite(gradients: jax.Array) -> jax.Array:
@@ -261,9 +267,8 @@ def _pgd(
 
         start = threat.sample(images, jax.vmap(jax.random.fold_in, (0, None))(keys, restart))
         last, best = lax.fori_loop(0, steps, step, (start, nothing))
-        logits = logits_fn(last)
-        losses = -loss(logits, labels) if targeted else loss(logits, labels)
-        return _better(best, visited(last, logits, losses))
+        seen = _seen(logits_fn, last, labels, loss, targeted)
+        return _better(best, visited(last, *seen))
 
     def next_restart(carry):
         restart, best = carry

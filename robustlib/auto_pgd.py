@@ -26,7 +26,7 @@ class Ascent(NamedTuple):
     """Where Auto-PGD stands with each of N examples.
 
     `points` is where the next gradient is taken, `best` the point of the highest loss so far.
-    Once an example is fooled, `points` and `best` are the image that fools the model, and stay.
+    Once an example is fooled, `best` is the image that fools the model, and nothing changes more.
     """
 
     points: jax.Array  # [N, H, W, C]
@@ -34,7 +34,7 @@ class Ascent(NamedTuple):
     best: jax.Array  # [N, H, W, C]
     best_gradient: jax.Array  # [N, H, W, C]: the gradient at `best`
     best_loss: jax.Array  # [N]
-    loss: jax.Array  # [N]: at `previous`
+    loss: jax.Array  # [N]: where the last gradient was taken
     step: jax.Array  # int [N]: steps taken
     step_size: jax.Array  # [N]
     rises: jax.Array  # int [N]: steps since the last checkpoint that raised the loss
@@ -130,7 +130,7 @@ def apgd_targeted(
 
 def likeliest_wrong(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Return the wrong classes int [N, K - 1], the most likely first."""
-    true_class = jax.nn.one_hot(labels, logits.shape[1], dtype=bool)
+    true_class = labels[:, None] == jnp.arange(logits.shape[1])[None]
     order = jnp.argsort(-jnp.where(true_class, -jnp.inf, logits), axis=1)
     return order[:, :-1]
 

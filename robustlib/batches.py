@@ -1,4 +1,4 @@
-"""Running over a split in batches of one size, so that everything compiles once."""
+"""Running over a split in batches of few sizes, so that what is compiled serves again."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,13 +11,13 @@ from robustlib.logits import forward
 
 Attack = Callable[..., jax.Array]
 
-BATCH_SIZE = 200
+# The smallest of these that holds all examples is used, or else the largest.
+_SIZES = (16, 64, 128, 200)
 
 
 def all_logits(logits_fn, images) -> np.ndarray:
     """Return the logits [N, K] of images [N, H, W, C]."""
-    size = next(size for size in (1, 16, 64, BATCH_SIZE) if size >= min(len(images), BATCH_SIZE))
-    batches = _padded(images, size)
+    batches = ((images[rows], n) for rows, n in _padded(len(images)))
     return np.concatenate([np.asarray(forward(logits_fn, batch))[:n] for batch, n in batches])
 
 
@@ -47,19 +47,19 @@ def judge(logits_fn, images, labels, threat, adversarial) -> Verdict:
 
 
 def broken_by(attack, logits_fn, images, labels, threat, key) -> Verdict:
-    """Attack all images in batches of one size, the start of each example its own."""
+    """Attack all images in batches, the start of each example its own."""
     keys = checks.example_keys(key, len(labels))
     verdicts = []
-    for batch, n in _padded(np.arange(len(labels)), min(len(labels), BATCH_SIZE)):
-        where = (logits_fn, images[batch], labels[batch], threat)
-        verdict = judge(*where, attack(*where, keys[batch]))
+    for rows, n in _padded(len(labels)):
+        where = (logits_fn, images[rows], labels[rows], threat)
+        verdict = judge(*where, attack(*where, keys[rows]))
         verdicts.append([part[:n] for part in verdict])
     return Verdict(*(np.concatenate(parts) for parts in zip(*verdicts, strict=True)))
 
 
-def _padded(array, size):
-    """Yield (batch, number of real rows); the last batch is filled up with copies of its first."""
-    for start in range(0, len(array), size):
-        n = min(size, len(array) - start)
-        real = np.arange(size) < n
-        yield array[np.where(real, start + np.arange(size), start)], n
+def _padded(n: int):
+    """Yield (rows, how many of them are new); the last batch is filled up with its first row."""
+    size = next((size for size in _SIZES if size >= n), _SIZES[-1])
+    for start in range(0, n, size):
+        rows = start + np.arange(size)
+        yield np.where(rows < n, rows, start), min(size, n - start)

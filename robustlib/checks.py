@@ -173,11 +173,6 @@ def check_threat(threat: Any, image_shape: tuple[int, ...], *, wait: bool = True
         )
     epsilon = threat.epsilon
     _check_number("epsilon", epsilon)
-    if np.shape(epsilon) != ():
-        raise ValueError(
-            f"epsilon must be one number, but has the shape {np.shape(epsilon)}: "
-            "call once for each epsilon."
-        )
     if _known(epsilon, wait):
         check_epsilon(float(epsilon), threat.largest_epsilon(image_shape), threat.name)
 
@@ -192,9 +187,13 @@ def check_has_direction(threat: Any) -> None:
 
 
 def _check_number(name: str, number: Any) -> None:
-    """Raise unless this is a real number or an array of them."""
+    """Raise unless this is one real number, also as an array that holds it."""
     if not isinstance(number, numbers.Real | np.ndarray | jax.Array):
         raise TypeError(f"{name} must be a number, but is {number!r}: pass a float such as 0.1.")
+    if (shape := np.shape(number)) != ():
+        raise ValueError(
+            f"{name} must be one number, but has the shape {shape}: call once for each {name}."
+        )
 
 
 def check_epsilon(epsilon: float, largest: float = 1.0, name: str = "l-inf") -> None:
@@ -222,6 +221,7 @@ def check_counts(*, wait: bool = True, **counts: Any) -> None:
         number = isinstance(count, int | np.integer | np.ndarray | jax.Array)
         if not (number and jnp.issubdtype(jnp.result_type(count), jnp.integer)):
             raise TypeError(f"{name} must be a whole number, but is {count!r}: pass an int.")
+        _check_number(name, count)
         if _known(count, wait) and count < 1:
             raise ValueError(f"{name} must be at least 1, but is {count}: take one or more.")
 

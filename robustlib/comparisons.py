@@ -1,23 +1,25 @@
 """Flags from comparisons: one attack should break more than another, and does it?
 
-All attacks of a comparison run on the same images, each with a key of its own. A difference counts
-when its exact interval lies above half a percentage point.
+All attacks of a comparison run on the same images, each random one with a key of its own. A
+difference counts when its exact interval lies above half a percentage point.
 """
 
 import sys
 from collections.abc import Iterator
 from functools import partial
-from itertools import count
+from itertools import count, product
 
 import jax
 import numpy as np
 from scipy.stats import binomtest
 from tqdm.std import tqdm
 
-from robustlib.attacks import pgd
+from robustlib import checks
+from robustlib.attacks import fgsm, pgd
 from robustlib.auto_pgd import apgd
 from robustlib.batches import broken_by
 from robustlib.losses import dlr
+from robustlib.sanity import is_made_of
 from robustlib.square_attack import square
 
 IMAGES = 400
@@ -69,12 +71,12 @@ def flags(problem, clean, key, surrogate=None, *, progress: bool = False) -> Ite
 def _pairs(problem, few, key, surrogate):
     """Yield ((name, broken), (name, broken), meaning): the first should not break more."""
     logits_fn, images, labels, threat, logits = problem
-    images, labels = images[few], labels[few]
+    of_all, images, labels = len(images), images[few], labels[few]
     keys = (jax.random.fold_in(key, 1_000_000 + i) for i in count())
 
     def broken(attack, threat=threat, **how):
-        attack = partial(attack, **how)
-        return broken_by(attack, logits_fn, images, labels, threat, next(keys)).broken
+        attack, own_keys = partial(attack, **how), checks.example_keys(next(keys), of_all)[few]
+        return broken_by(attack, logits_fn, images, labels, threat, own_keys).broken
 
     def transferred(_, *where):
         # Auto-PGD would stop where the surrogate is just fooled, and such images fool few others.
@@ -88,8 +90,8 @@ def _pairs(problem, few, key, surrogate):
     # those that Auto-PGD left than Auto-PGD finds of them when it is run once more.
     left = ~auto()
     again = "Auto-PGD run once more", auto() & left
-    square_1000 = broken(square, queries=1000) & left
-    weaker = "After Auto-PGD, Square Attack, which asks for no gradient, still", square_1000
+    by_square = broken(square, queries=1500) & left
+    weaker = "After Auto-PGD, Square Attack, which asks for no gradient, still", by_square
     yield weaker, again, "the gradients hide what is there. See 07_gradient_masking"
     if surrogate is not None:
         other = "After Auto-PGD, an attack on another model still", broken(transferred) & left
@@ -104,6 +106,22 @@ def _pairs(problem, few, key, surrogate):
         for size in (threat, larger)
     ]
     yield *sizes, "a larger epsilon helps the defender. See 06_evaluation"
+
+
+def flag_weak_pgd(chosen, broken) -> Iterator[str]:
+    """Yield a sentence for each PGD that breaks fewer images than FGSM does in one step.
+
+    Args:
+        chosen: the attacks, by name.
+        broken: by name, bool [N], what each of them broke of the images read correctly.
+    """
+    slow, quick = (
+        [name for name, attack in chosen.items() if is_made_of(attack, function)]
+        for function in (pgd, fgsm)
+    )
+    for one_step, many in product(quick, slow):
+        meaning = "PGD is set badly, or the gradients mislead it. See 06_evaluation"
+        yield from _sentence(one_step, broken[one_step], many, broken[many], meaning)
 
 
 def _sentence(weaker, by_weaker, stronger, by_stronger, meaning):

@@ -82,6 +82,7 @@ class Split:
             ValueError: If batch_size is not from 1 to N.
         """
         self._check_count("batch_size", batch_size)
+        batch_size = int(batch_size)
         order = np.asarray(jax.random.permutation(key, len(self)))
         whole = order[: len(self) // batch_size * batch_size].reshape(-1, batch_size)
         return ({"image": self.images[rows], "label": self.labels[rows]} for rows in whole)
@@ -166,7 +167,8 @@ def load_dataset(name: str | None = None) -> Dataset:
     Args:
         name: `"mnist"` or `"fashion_mnist"` (55,000 / 5,000 / 10,000 images for training /
             validation / test), `"mnist_small"` (every fifth image of each part of MNIST), or
-            `"cifar10"` (45,000 / 5,000 / 10,000). None means the environment variable
+            `"cifar10"` (45,000 / 5,000 / 10,000). The book's recipes and chapters are for the two
+            of MNIST. None means the environment variable
             `ROBUSTLIB_DATASET`, or `"mnist"` where that is not set.
 
     Returns:

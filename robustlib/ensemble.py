@@ -114,6 +114,8 @@ class Square:
 Member = AutoPGD | Square
 
 _DLR = {"loss": targeted_dlr, "least_classes": 4}
+# Cheapest per image broken first: cross-entropy by far. Of the two others now this one is cheaper,
+# now that one, over the networks of results/ensembles.json; the gradient goes before the search.
 ENSEMBLES: dict[str, tuple[Member, ...]] = {
     "standard": (
         AutoPGD("APGD-CE", steps=100),
@@ -138,6 +140,8 @@ class Outcome(NamedTuple):
         unanswered: adversarial examples for which a logit is NaN.
         left_out: names of attacks that need more classes than there are.
         partial: whether it was interrupted.
+        broken: by the name of each attack that ran on all images, bool [N], which of those that
+            were classified correctly it broke; empty for an ensemble.
     """
 
     standing: np.ndarray
@@ -146,6 +150,7 @@ class Outcome(NamedTuple):
     unanswered: int
     left_out: tuple[str, ...]
     partial: bool
+    broken: dict[str, np.ndarray]
 
 
 def attack(members, problem: Problem, standing, key, *, progress: bool = True) -> Outcome:
@@ -161,6 +166,7 @@ def attack(members, problem: Problem, standing, key, *, progress: bool = True) -
     classes = problem.logits.shape[1]
     able = [member for member in members if classes >= member.least_classes]
     left_out = tuple(member.name for member in members if classes < member.least_classes)
+    keys = [jax.random.fold_in(key, m) for m in range(len(able))]
     standing, results, partial = standing.copy(), [], False
     unconfirmed = unanswered = done = 0
     form = "{desc} |{bar}| {percentage:3.0f} %, {remaining} left"
@@ -168,7 +174,7 @@ def attack(members, problem: Problem, standing, key, *, progress: bool = True) -
     with tqdm(total=1, **how) as bar:
         for m, member in enumerate(able):
             start, tried = time.perf_counter(), int(standing.sum())
-            search = Search(member, problem, standing, jax.random.fold_in(key, m))
+            search = Search(member, problem, standing, keys[m])
             try:
                 for _ in search.segments():
                     _show(bar, done, search, able[m + 1 :], classes)
@@ -193,17 +199,20 @@ def attack(members, problem: Problem, standing, key, *, progress: bool = True) -
                 )
             )
             if partial:
-                print(f"Stopped during {member.name}; what was found so far is kept.")
                 break
-    return Outcome(standing, tuple(results), unconfirmed, unanswered, left_out, partial)
+    return Outcome(standing, tuple(results), unconfirmed, unanswered, left_out, partial, {})
 
 
 def _confirmed_if_possible(search):
     """Return what an interrupted search had found; nothing, if the second look is interrupted."""
+    stopped = f"Stopped during {search.member.name}"
     try:
-        return search.confirmed()
+        found = search.confirmed()
     except KeyboardInterrupt:
+        print(f"{stopped}, and again before what it found was checked: none of that is counted.")
         return nothing_found()
+    print(f"{stopped}; what was found so far is kept.")
+    return found
 
 
 def _show(bar, done: int, search: Search, later, classes: int) -> None:

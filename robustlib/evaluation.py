@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from robustlib import attacks, checks, comparisons, ensemble, sanity
+from robustlib.auto_pgd import apgd
 from robustlib.batches import Attack, all_logits, broken_by, classes_of, predictions
 from robustlib.ensemble import ENSEMBLES, Outcome, Problem
 from robustlib.logits import logits_fn as as_logits_fn
@@ -144,6 +145,9 @@ def evaluate_robustness(
             flags.append(flag)
     except KeyboardInterrupt:
         flags.append(INTERRUPTED)
+    except Exception as error:  # as a model without gradients raises; what was found is not lost
+        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        flags.append(NOT_ALL_CHECKED.format(f"ended in an error ({what})"))
     report = RobustnessReport(
         threat=f"{threat.name}, epsilon {float(threat.epsilon):.4g}",
         seed=":".join(str(word) for word in np.asarray(jax.random.key_data(key)).ravel()),
@@ -161,10 +165,10 @@ def evaluate_robustness(
     return dataclasses.replace(report, baseline=undefended, flags=tuple(flags))
 
 
-INTERRUPTED = (
-    "The search for flags was interrupted: what it had not come to may be wrong unnoticed. See "
-    "06_evaluation."
+NOT_ALL_CHECKED = (
+    "The search for flags {}: what it had not come to may be wrong unnoticed. See 06_evaluation."
 )
+INTERRUPTED = NOT_ALL_CHECKED.format("was interrupted")
 
 
 def _flags(problem, clean, chosen, outcome, key, surrogate, named, progress):
@@ -178,52 +182,58 @@ def _flags(problem, clean, chosen, outcome, key, surrogate, named, progress):
     yield from sanity.flag_outside(outcome.unconfirmed)
     if outcome.partial:
         return
-    shares, n = _at_whole_box(STANDARD_ATTACKS if named else chosen, problem, key)
+    shares, n = _at_whole_box(STANDARD_ATTACKS if named else chosen, problem, clean, key)
     yield from sanity.flag_whole_box(shares, n, classes)
     if named:
         yield from comparisons.flags(problem, clean, key, surrogate, progress=progress)
     else:
-        yield from sanity.flag_weak_pgd(chosen, outcome.results)
+        yield from comparisons.flag_weak_pgd(chosen, outcome.broken)
 
 
 def _one_by_one(chosen, problem, clean, key) -> Outcome:
     """Run each of the attacks by name on every image."""
     logits_fn, images, labels, threat, _ = problem
-    standing, results, outside, unanswered = clean.copy(), [], 0, 0
+    broken, results, outside, unanswered = {}, [], 0, 0
     for name, attack in chosen.items():
         start = time.perf_counter()
         verdict = broken_by(attack, logits_fn, images, labels, threat, key)
         seconds = time.perf_counter() - start
-        standing &= ~verdict.broken
+        broken[name] = clean & verdict.broken
         outside += int(verdict.outside.sum())
         unanswered += int(verdict.unanswered.sum())
         steps, restarts = steps_and_restarts(attack)
         told = None not in (steps, restarts)
+        gradients = steps + sanity.is_made_of(attack, apgd) if told else None
         results.append(
             AttackResult(
                 name,
                 steps,
                 restarts,
-                correct=int((clean & ~verdict.broken).sum()),
+                correct=int((clean & ~broken[name]).sum()),
                 seconds=seconds,
-                gradient_passes=steps * restarts * len(labels) if told else None,
+                gradient_passes=gradients * restarts * len(labels) if told else None,
             )
         )
-    return Outcome(standing, tuple(results), outside, unanswered, (), False)
+    standing = clean & ~np.any([*broken.values()], axis=0)
+    return Outcome(standing, tuple(results), outside, unanswered, (), False, broken)
 
 
-def _at_whole_box(tried, problem, key):
+def _at_whole_box(tried, problem, clean, key):
     """Return {attack: the share it leaves correct} where any image is allowed, and of how many."""
-    few = sanity.sample(problem)
+    n = len(clean)
+    rows, keys = sanity.sampled_rows(n), checks.example_keys(key, n)
     box = type(problem.threat)(problem.threat.largest_epsilon(problem.images.shape))
+    where = (problem.logits_fn, problem.images[rows], problem.labels[rows], box, keys[rows])
+
+    def share(attacks):
+        broken = [broken_by(attack, *where).broken for attack in attacks]
+        return float((clean[rows] & ~np.any(broken, axis=0)).mean())
+
     shares = {
-        name: robust_accuracy(problem.logits_fn, few, box, key, attacks=tried)
-        for name, tried in (
-            (" and ".join(tried), tried),
-            ("gradient ascent from the images", {"ascent": sanity.ascent}),
-        )
+        " and ".join(tried): share(tried.values()),
+        "gradient ascent from the images": share([sanity.ascent]),
     }
-    return shares, len(few.labels)
+    return shares, len(rows)
 
 
 def steps_and_restarts(attack: Attack) -> tuple[int | None, int | None]:
@@ -257,7 +267,8 @@ def _checked_attacks(chosen):
                 f"choose one of {', '.join(map(repr, ENSEMBLES))}, or pass attacks by name."
             )
         return ENSEMBLES[chosen]
-    if not isinstance(chosen, Mapping) or not chosen:
+    named = isinstance(chosen, Mapping) and chosen and all(isinstance(name, str) for name in chosen)
+    if not named or not all(map(callable, chosen.values())):
         raise TypeError(
             f"attacks must be a dict from names to attacks, but is {chosen!r}: "
             "pass {'FGSM': fgsm}, for example."

@@ -17,6 +17,7 @@ def check_survivors(answer, rng):
     while best[0] == 4 or len(set(best)) < 3:  # the last is not the best, nor one best everywhere
         fooled = rng.random((5, 80)) < rng.choice([0, 0.3, 0.7], 80)
         fooled |= (batches % 4 == np.arange(5)[:, None]) & (rng.random(80) < 0.4)
+        fooled[:, :2] = True, False  # one image falls to all, one to none
         in_batches = [fooled, *(fooled[:, batches == b] for b in range(5))]
         best = [part.sum(axis=1).argmax() for part in in_batches]
     found = array_of(call(answer, fooled, batches), (80,))

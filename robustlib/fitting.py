@@ -97,7 +97,9 @@ def fit(
     Raises:
         TypeError, ValueError: an argument is of the wrong type, shape or range.
     """
-    _check_fit(state, split, objective, epochs, batch_size)
+    _check_fit(state, split, objective)
+    check_schedule(split, epochs, batch_size)
+    epochs, batch_size = int(epochs), int(batch_size)
     steps_per_epoch = len(split.labels) // batch_size
     total, done, start = epochs * steps_per_epoch, 0, time.perf_counter()
     order_key, attack_key = jax.random.split(key)
@@ -124,6 +126,8 @@ def fit(
     finally:
         bar.close()
     losses, accuracies = np.asarray(history[:done]).T
+    if done and not np.isfinite(losses[-1]):
+        print("The loss is NaN or infinite, and nothing is learned from it: lower the step size.")
     return FitResult(
         state,
         losses,
@@ -134,18 +138,22 @@ def fit(
     )
 
 
-def _check_fit(state, split, objective, epochs, batch_size):
+def check_schedule(split: Any, epochs: int, batch_size: int) -> None:
+    """Raise unless there are whole epochs, and at least one whole batch in each."""
     for name, number in (("epochs", epochs), ("batch_size", batch_size)):
         if not isinstance(number, int | np.integer) or number < 1:
             raise ValueError(f"{name} must be a whole number from 1, but is {number}: raise it.")
-    checks.check_images(split.images)
-    classes = checks.check_logits(logits_fn(state), split.images)
-    checks.check_labels(split.labels, split.images, classes=classes)
     if batch_size > len(split.labels):
         raise ValueError(
             f"batch_size must be at most the {len(split.labels)} examples of the split, but is "
             f"{batch_size}: lower it."
         )
+
+
+def _check_fit(state, split, objective):
+    checks.check_images(split.images)
+    classes = checks.check_logits(logits_fn(state), split.images)
+    checks.check_labels(split.labels, split.images, classes=classes)
     check_objective(objective, split.images.shape)
 
 

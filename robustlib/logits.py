@@ -26,8 +26,14 @@ def logits_fn(model: Any, params: Any = None) -> Partial:
         A `jax.tree_util.Partial`, to be called with images [N, H, W, C].
 
     Raises:
-        TypeError: `model` is neither a state nor a function.
+        TypeError: `model` is neither a state nor a function, or has parameters of its own.
     """
+    has_its_own = isinstance(model, Partial) or hasattr(model, "params")
+    if has_its_own and params is not None:
+        raise TypeError(
+            "logits_fn takes params beside a function (params, images) -> logits only: put them "
+            "into a state with state.replace(params=params)."
+        )
     if isinstance(model, Partial):
         return model
     if hasattr(model, "apply_fn") and hasattr(model, "params"):

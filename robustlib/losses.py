@@ -32,7 +32,7 @@ def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
     Returns:
         float [N], in units of logits.
     """
-    true_class = jax.nn.one_hot(labels, logits.shape[1], dtype=bool)
+    true_class = labels[:, None] == jnp.arange(logits.shape[1])[None]
     best_other = jnp.where(true_class, -jnp.inf, logits).max(axis=1)
     return best_other - jnp.where(true_class, logits, -jnp.inf).max(axis=1)
 
@@ -49,7 +49,7 @@ def dlr(logits: jax.Array, labels: jax.Array) -> jax.Array:
         labels: int [N], each in [0, K).
 
     Returns:
-        float [N], at most 1.
+        float [N], at least -1.
 
     Raises:
         ValueError: there are fewer than three classes.

@@ -16,14 +16,15 @@ from pathlib import Path
 import jax
 import numpy as np
 import optax
+from flax.training.train_state import TrainState
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from robustlib.checks import suggestion
 from robustlib.data import load_dataset
-from robustlib.fitting import FitResult, create_state, fit
+from robustlib.fitting import FitResult, check_schedule, create_state, fit
 from robustlib.models import SmallCNN
 from robustlib.threat import L2, Linf
-from robustlib.training import MinMax, Mixed, Objective, Standard
+from robustlib.training import MinMax, Mixed, Objective, Standard, counted_on_device
 
 
 @dataclass(frozen=True)
@@ -147,15 +148,16 @@ def fit_or_load(recipe: Recipe, *, progress: bool = True) -> FitResult:
     """
     data = load_dataset(recipe.dataset)
     path = _cache_folder() / f"{_slug(recipe)}-{_fingerprint(recipe, data)}.weights"
-    state = _initial_state(recipe, data)
-    if path.exists():
-        try:
-            return _load(path, state)
-        except Exception as error:  # zip, NumPy and JSON each have their own for damage
-            print(f"The kept model {path} cannot be read ({error}); it is trained again.")
+    check_schedule(data.train, recipe.epochs, recipe.batch_size)
+    try:
+        if path.exists():
+            # Only the shapes are asked for: to draw weights costs seconds of compilation.
+            return _load(path, jax.eval_shape(lambda: _initial_state(recipe, data)))
+    except Exception as error:  # zip, NumPy and JSON each have their own for damage
+        print(f"The kept model {path} cannot be read ({error}); it is trained again.")
     key = jax.random.fold_in(jax.random.key(recipe.seed), 1)
     result = fit(
-        state,
+        _initial_state(recipe, data),
         data.train,
         recipe.objective,
         key,
@@ -163,7 +165,7 @@ def fit_or_load(recipe: Recipe, *, progress: bool = True) -> FitResult:
         batch_size=recipe.batch_size,
         progress=progress,
     )
-    if not result.interrupted:
+    if not result.interrupted and np.isfinite(result.losses[-1]):
         try:
             _save(path, result)
         except OSError as error:
@@ -204,6 +206,12 @@ def _slug(recipe: Recipe) -> str:
     return f"{recipe.name}-{recipe.dataset}-seed{recipe.seed}".replace(" ", "_")
 
 
+_SETTINGS = (
+    *("jax_enable_x64", "jax_default_matmul_precision"),
+    *("jax_default_prng_impl", "jax_threefry_partitionable"),
+)
+
+
 def _fingerprint(recipe: Recipe, data) -> str:
     """Return 16 hexadecimal digits that change with anything the trained weights depend on."""
     digest = hashlib.sha256(repr(recipe).encode())
@@ -211,7 +219,8 @@ def _fingerprint(recipe: Recipe, data) -> str:
     digest.update(np.ascontiguousarray(data.train.labels).data)
     digest.update(code_hash().encode())
     versions = [f"{name} {version(name)}" for name in ("jax", "jaxlib", "flax", "optax")]
-    digest.update(repr((versions, jax.default_backend())).encode())
+    settings = [getattr(jax.config, name) for name in _SETTINGS]
+    digest.update(repr((versions, jax.default_backend(), settings)).encode())
     return digest.hexdigest()[:16]
 
 
@@ -241,11 +250,14 @@ def _save(path: Path, result: FitResult) -> None:
     np.savez(buffer, about=np.array(json.dumps(about)), **arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
-    part.replace(path)
+    try:
+        part.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)  # it is there if the disk is full
 
 
-def _load(path: Path, state) -> FitResult:
+def _load(path: Path, shapes: TrainState) -> FitResult:
     content = path.read_bytes()
     checksum, content = content[:32], content[32:]
     if hashlib.sha256(content).digest() != checksum:
@@ -256,10 +268,11 @@ def _load(path: Path, state) -> FitResult:
     if (name := about.pop("name")) != path.stem:
         raise ValueError(f"it holds {name}")
     about |= {name: arrays.pop(name) for name in ("losses", "accuracies")}
-    expected = flatten_dict(state.params, sep="/")
+    expected = flatten_dict(shapes.params, sep="/")
     if {name: array.shape for name, array in arrays.items()} != {
         name: array.shape for name, array in expected.items()
     }:
         raise ValueError("its arrays are not those of this network")
     params = jax.tree.map(jax.numpy.asarray, unflatten_dict(arrays, sep="/"))
-    return FitResult(state.replace(params=params), **about)
+    state = TrainState.create(apply_fn=shapes.apply_fn, params=params, tx=shapes.tx)
+    return FitResult(counted_on_device(state), **about)

@@ -26,11 +26,16 @@ class Sample(NamedTuple):
     labels: np.ndarray
 
 
+def sampled_rows(n: int) -> np.ndarray:
+    """Return the indices of up to 200 of n examples, evenly spread."""
+    few = min(n, _SAMPLE)
+    return np.arange(few) * n // few
+
+
 def sample(split) -> Sample:
     """Return up to 200 images, evenly spread over the split."""
-    n = min(len(split.labels), _SAMPLE)
-    index = np.arange(n) * len(split.labels) // n
-    return Sample(split.images[index], split.labels[index])
+    rows = sampled_rows(len(split.labels))
+    return Sample(split.images[rows], split.labels[rows])
 
 
 def flag_outputs(logits):
@@ -117,26 +122,6 @@ def _gradients(logits_fn, images, labels):
 def is_made_of(attack, function):
     """Return whether an attack is this function, or a partial of it."""
     return getattr(attack, "func", attack) is function
-
-
-def flag_weak_pgd(chosen, results):
-    """PGD that breaks fewer images than FGSM.
-
-    Args:
-        chosen: the attacks, by name.
-        results: what each of them left, in this order.
-    """
-    pgds, fgsms = (
-        [r for a, r in zip(chosen.values(), results, strict=True) if is_made_of(a, function)]
-        for function in (attacks.pgd, attacks.fgsm)
-    )
-    for pgd in pgds:
-        for fgsm in fgsms:
-            if pgd.correct > fgsm.correct:
-                yield (
-                    f"{pgd.name} breaks fewer images than {fgsm.name}, one step of the same: PGD "
-                    "is set badly, or the gradients mislead it. See 07_gradient_masking."
-                )
 
 
 def ascent(logits_fn, images, labels, threat, keys):

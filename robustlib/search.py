@@ -17,7 +17,7 @@ from robustlib.auto_pgd import choose
 from robustlib.batches import Verdict, judge
 
 # The smallest of these that holds all examples is used, or else the largest.
-BATCH_SIZES = (16, 64, 256)
+BATCH_SIZES = (16, 64, 128, 200, 256)
 
 
 class Problem(NamedTuple):
@@ -36,15 +36,14 @@ class Search:
     Attributes:
         found: adversarial images by the index of their example.
         passes: gradients or queries so far, over all examples.
-        left: passes still to come if no other example falls.
+        left: passes still to come, at most: the fallen are taken out as their runs come up.
     """
 
     def __init__(self, member: Any, problem: Problem, standing, key):
         self.member, self.problem = member, problem
         self.found, self.passes = {}, 0
-        self._aims = member.aims(problem.logits, problem.labels)
-        self._keys = checks.example_keys(key, len(standing))
-        self._todo, self.runs = np.flatnonzero(standing), len(self._aims[0])
+        self._key, self._todo = key, np.flatnonzero(standing)
+        self.runs = member.runs(problem.logits.shape[1])
         self.left = len(self._todo) * self.runs * member.passes
 
     def _work(self) -> Iterator[tuple[int, int]]:
@@ -72,7 +71,8 @@ class Search:
 
     def segments(self) -> Iterator[None]:
         """Work until all is done, and yield after every segment."""
-        member, (logits_fn, images, labels, threat, _) = self.member, self.problem
+        member, (logits_fn, images, labels, threat, logits) = self.member, self.problem
+        aims, all_keys = member.aims(logits, labels), checks.example_keys(self._key, len(labels))
         work, n = self._work(), len(self._todo)
         size = next((size for size in BATCH_SIZES if size >= n), BATCH_SIZES[-1])
         example, run, state = np.full(size, -1), np.zeros(size, int), None
@@ -86,12 +86,12 @@ class Search:
             if empty.all():
                 return
             rows = np.maximum(example, 0)
-            keys = _fold_in_both(self._keys[rows], run)
+            keys = _fold_in_both(all_keys[rows], run)
             started = member.start(images[rows], threat, keys)
             state = started if state is None else choose(fresh, started, state)
             state = state._replace(fooled=jnp.asarray(np.asarray(state.fooled) | empty))
             steps = np.asarray(state.step)
-            where = (logits_fn, images[rows], labels[rows], self._aims[rows, run], threat, keys)
+            where = (logits_fn, images[rows], labels[rows], aims[rows, run], threat, keys)
             state, finished = member.advance(*where, state)
             self._note(state, np.asarray(finished), example, np.asarray(state.step) - steps)
             yield

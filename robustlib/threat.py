@@ -134,7 +134,7 @@ class L2:
             direction_key, radius_key = jax.random.split(key)
             direction = jax.random.normal(direction_key, images.shape[1:], images.dtype)
             # The volume within radius r grows as r to the power of the dimension.
-            radius = jax.random.uniform(radius_key) ** (1 / direction.size)
+            radius = jax.random.uniform(radius_key, (), images.dtype) ** (1 / direction.size)
             return radius * direction / jnp.sqrt(jnp.sum(direction**2))
 
         return jnp.clip(images + self.epsilon * jax.vmap(one)(keys), 0, 1)

@@ -8,7 +8,7 @@ from flax.training.train_state import TrainState
 from jax import lax
 
 from robustlib import attacks, checks
-from robustlib.logits import logits_fn
+from robustlib.logits import logits_fn, predicted
 from robustlib.losses import cross_entropy
 from robustlib.threat import Linf, Threat
 
@@ -208,7 +208,7 @@ Objective = Standard | Mixed | MinMax
 def _mean_loss(params, state, images, batch):
     """Return the mean loss, and beside it the share classified correctly."""
     logits = state.apply_fn({"params": params}, images)
-    accuracy = (logits.argmax(axis=1) == batch["label"]).mean()
+    accuracy = (predicted(logits) == batch["label"]).mean()
     return cross_entropy(logits, batch["label"]).mean(), accuracy
 
 

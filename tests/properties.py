@@ -246,10 +246,27 @@ def more_runs_never_lose_an_example(lib, trained):
     assert fooled[0].sum() < fooled[-1].sum() < 0.95 * len(labels)
 
 
+def apgd_targeted_breaks_a_network(lib, trained):
+    """Towards the likeliest wrong class alone, more than half as many as without a target."""
+    f, (images, labels) = lib.logits_fn(trained.state), first(trained, 100)
+    for threat in (lib.Linf(0.1), lib.L2(2.0)):
+        where = (f, images, labels, threat, jax.random.key(0))
+        found = lib.apgd_targeted(*where, steps=20, targets=1)
+        assert threat.contains(images, found).all()
+        broken = wrong(f, found, labels).mean()
+        untargeted, by_noise = (
+            wrong(f, points, labels).mean()
+            for points in (robustlib.apgd(*where, steps=20), robustlib.noise(*where))
+        )
+        print(f"{threat}: {broken}, {untargeted} without a target, {by_noise} by noise")
+        assert untargeted > by_noise + 0.2 and broken > (untargeted + by_noise) / 2
+
+
 def apgd_targeted_finds_the_worst_of_ten_classes(lib):
     """With a target's lead as loss: the maximum, over targets, of what ball and box allow."""
-    rng, n = np.random.default_rng(0), 12
+    rng, n = np.random.default_rng(0), 24
     images = np.float32(rng.random((n, 5, 4, 1)))
+    images[n // 2 :] = 0.4 + 0.2 * images[n // 2 :]  # away from the box
     weights, labels = np.float32(rng.normal(size=(10, 20))), np.zeros(n, np.int32)
     f = lib.logits_fn(_ten_linear_classes, weights)
     rows = np.float64(images).reshape(n, -1)
@@ -294,6 +311,7 @@ def square_reaches_the_optimum_of_a_linear_model(lib):
     """Every pixel can be reached, the last row and column too, and ends at its better corner."""
     rng = np.random.default_rng(0)
     images = np.float32(rng.random((6, 5, 4, 1)))
+    images[3:] = 0.3 + 0.4 * images[3:]  # away from the box
     weights = np.float32(np.sign(rng.normal(size=(5, 4, 1))) * rng.uniform(1, 2, (5, 4, 1)))
     f, threat = lib.logits_fn(_two_linear_classes, weights), lib.Linf(0.15)
     found = lib.square(f, images, np.zeros(6, np.int32), threat, jax.random.key(0), queries=3000)
@@ -315,6 +333,23 @@ def square_nears_the_optimum_of_a_linear_model_in_l2(lib):
         assert threat.contains(images, found).all()
         assert (gained <= best + 1e-4).all()
         assert (gained >= 0.65 * best).all() and (gained / best).mean() > 0.75
+
+
+def square_never_loses_ground(lib, trained):
+    """More queries of the same search never lower the margin, in one go or in pieces."""
+    f, (images, labels) = lib.logits_fn(trained.state), first(trained, 50)
+    keys = jax.random.split(jax.random.key(0), 50)
+    for threat in (lib.Linf(0.05), lib.L2(0.7)):
+        sides = lib.square_attack.square_sides(60, images.shape, threat)
+        state, margins = lib.square_attack.start(images, threat, keys), []
+        for _ in range(6):
+            where = (f, images, labels, threat, keys, state, sides)
+            state = lib.square_attack.advance(*where, 10)
+            margins.append(np.asarray(robustlib.margin(forward(f, state.best), labels)))
+        assert (np.diff(margins, axis=0) >= -1e-4).all()
+        assert margins[-1].mean() > margins[0].mean()
+        whole = lib.square(f, images, labels, threat, keys, queries=60)
+        assert np.abs(np.asarray(whole) - np.asarray(state.best)).max() < 1e-6
 
 
 def square_reaches_every_row_and_column(lib, trained):

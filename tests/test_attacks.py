@@ -241,3 +241,18 @@ def test_a_sweep_under_jit_compiles_once(cnn):
     for points, epsilon in zip(found, (0.1, 0.2), strict=True):
         expected = points_of(fgsm(f, images, labels, Linf(epsilon)))
         assert (np.abs(points - expected) > 1e-6).mean() < 1e-4
+
+
+@pytest.mark.parametrize("attack", [fgsm, pgd, robustlib.apgd, robustlib.square])
+@THREATS
+def test_images_in_float32_stay_so_beside_logits_in_float64(attack, threat):
+    with jax.enable_x64(True):
+        images = jnp.full((3, 6, 6, 1), 0.5, jnp.float32)
+
+        def f(images):
+            return images.reshape(3, -1)[:, :2].astype(jnp.float64) * 1e-12
+
+        found = attack(
+            f, images, np.array([0, 0, 1]), threat, *[jax.random.key(0)] * (attack is not fgsm)
+        )
+        assert found.dtype == jnp.float32 and (found != images).any()

@@ -40,6 +40,10 @@ def test_the_checkpoints_are_the_papers():
     assert (auto_pgd._MOMENTUM, auto_pgd._RISES) == (0.75, 0.75)
 
 
+def test_with_a_target_it_breaks_a_network(cnn):
+    properties.apgd_targeted_breaks_a_network(robustlib, cnn)
+
+
 def test_of_ten_linear_classes_it_finds_the_worst():
     properties.apgd_targeted_finds_the_worst_of_ten_classes(robustlib)
 
@@ -50,7 +54,12 @@ def test_more_targets_never_lose_an_example(cnn):
 
 @pytest.mark.parametrize(
     ("attack", "threat"),
-    [(apgd, Linf(0.05)), (apgd, L2(0.7)), (partial(apgd_targeted, targets=2), Linf(0.05))],
+    [
+        (apgd, Linf(0.05)),
+        (apgd, L2(0.7)),
+        (partial(apgd_targeted, targets=2), Linf(0.05)),
+        (partial(apgd_targeted, targets=2), L2(0.7)),
+    ],
 )
 def test_an_example_is_on_its_own(cnn, attack, threat):
     """Alone, in company, in another order: the same start, and for 999 of 1,000 the same end."""
@@ -74,13 +83,17 @@ def test_an_example_is_on_its_own(cnn, attack, threat):
     assert (verdicts(np.arange(1)) == together[:1]).all()
 
 
-def test_scale_does_not_matter_to_dlr(cnn):
+@pytest.mark.parametrize("threat", [Linf(0.05), L2(0.7)])
+@pytest.mark.parametrize(
+    "attack", [partial(apgd, loss=robustlib.dlr), partial(apgd_targeted, targets=2)]
+)
+def test_scale_does_not_matter_to_dlr(cnn, attack, threat):
     f, (images, labels) = robustlib.logits_fn(cnn.state), first(cnn, 100)
-    where = (images, labels, Linf(0.05), jax.random.key(0))
+    where = (images, labels, threat, jax.random.key(0))
     fooled = []
     for scale in (1.0, 1e-12, 1e-6, 1e6):
         scaled = robustlib.logits_fn(_scaled, (f, scale))
-        fooled.append(wrong(f, apgd(scaled, *where, steps=10, loss=robustlib.dlr), labels).mean())
+        fooled.append(wrong(f, attack(scaled, *where, steps=10), labels).mean())
     assert 0.1 < fooled[0] < 0.95 and np.ptp(fooled) <= 0.02
 
 

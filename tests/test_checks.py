@@ -138,6 +138,7 @@ NUMBERS = {
     "none": (0, "must be at least 1, but is 0"),
     "a half": (2.5, "must be a whole number, but is 2.5: pass an int"),
     "in quotes": ("40", "must be a whole number, but is '40': pass an int"),
+    "several": (np.array([1, 2]), r"must be one number, but has the shape \(2,\): call once"),
 }
 COUNTED = [
     *((robustlib.pgd, "steps"), (robustlib.pgd, "restarts")),
@@ -149,6 +150,7 @@ STEP_SIZES = {
     "in quotes": ("0.1", "step_size must be a number, but is '0.1': pass"),
     "zero": (0, "step_size must be a finite number above 0, but is 0: "),
     "a step back": (-0.1, "step_size must be a finite number above 0, but is -0.1"),
+    "several": (np.full(3, 0.1), r"step_size must be one number, but has the shape \(3,\): call"),
 }
 MODELS = {
     "one number an image": (lambda x: x.sum((1, 2, 3)), r"logits \[N, K\] with N = 8 .*\(8,\): "),

@@ -158,6 +158,8 @@ OWN_WHEN_IDLE = {
             "(~fooled[:n].any(axis=0)).mean()",
             "n * fooled[:n].any(axis=0).mean()",
         ),
+        # Of every exhibit the flag about the baseline is kept, and no other.
+        ("claim-flags", '"baseline" not in flag', '"baseline" in flag'),
     ],
     "06_evaluation": [
         # Three starts save an image that fewer of them broke.
@@ -191,7 +193,7 @@ OWN_WHEN_IDLE = {
         # FGSM follows the gradient of the network behind the rounding.
         ("claim-looks-robust", "robustlib.fgsm(rounding", "robustlib.attacks.fgsm(standard"),
         # The stand-in has other values, its attacks leave the box, and break what survives.
-        ("stand-in", "lax.stop_gradient(rounded(images) - images)", "0.1"),
+        ("stand-in", "lax.stop_gradient(rounded(images, levels) - images)", "0.1"),
         ("claim-broken", "threat.contains(images, points)", "threat.contains(images, points + 1)"),
         ("claim-broken", "surviving(rounding, p)", "1 - surviving(rounding, p)"),
         # What the ratio of logits breaks counts as surviving.

@@ -39,11 +39,11 @@ def test_the_interval_is_no_wider_than_it_has_to_be():
     assert paired_interval(b, a, n) == pytest.approx((-high, -low))
 
 
-def raised(f, cnn, epsilon, surrogate=None, n=200):
+def raised(f, cnn, epsilon, surrogate=None, n=200, left_out=0):
     images, labels = first(cnn, n)
     logits = np.asarray(f(images))
     problem = Problem(f, images, labels, Linf(epsilon), logits)
-    clean = logits.argmax(axis=1) == labels
+    clean = (logits.argmax(axis=1) == labels) & (np.arange(n) >= left_out)
     return list(flags(problem, clean, jax.random.key(0), surrogate))
 
 
@@ -113,13 +113,18 @@ def test_every_attack_of_a_comparison_has_a_key_of_its_own(cnn, monkeypatch):
     seen = []
 
     def noted(attack, logits_fn, images, labels, threat, key):
-        seen.append(tuple(np.asarray(jax.random.key_data(key))))
+        seen.append(np.asarray(jax.random.key_data(key)))
         return Verdict(*np.zeros((3, len(images)), bool))
 
     monkeypatch.setattr(comparisons, "broken_by", noted)
     f = robustlib.logits_fn(cnn.state)
     assert raised(f, cnn, 0.1, surrogate=f) == []
-    assert len(seen) == len(set(seen)) == 12
+    assert len(seen) == len({keys.tobytes() for keys in seen}) == 12
+    everyone, seen = seen, []
+    raised(f, cnn, 0.1, surrogate=f, left_out=50)
+    for all_keys, keys in zip(everyone, seen, strict=True):  # by index, whoever else is attacked
+        assert 0 < len(keys) < len(all_keys)
+        np.testing.assert_array_equal(keys, all_keys[-len(keys) :])
 
 
 @pytest.mark.parametrize(("lead", "flagged"), [(13, False), (14, True)])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import robustlib
-from robustlib import L1, Linf, comparisons, ensemble, search
+from robustlib import L1, L2, Linf, comparisons, ensemble, search
 from robustlib.ensemble import ENSEMBLES, AutoPGD, Square
 from tests import properties
 from tests.properties import first
@@ -47,11 +47,12 @@ def test_it_counts_what_it_has_checked(cnn):
     ],
     ids=lambda member: member.name,
 )
-def test_the_verdicts_do_not_depend_on_the_batch_size(cnn, member, monkeypatch):
+@pytest.mark.parametrize("threat", [Linf(0.06), L2(0.9)], ids=["l-inf", "l-2"])
+def test_the_verdicts_do_not_depend_on_the_batch_size(cnn, member, threat, monkeypatch):
     """Places are filled again as examples finish: each gets its own start, runs and steps."""
     split, f = split_of(cnn, 1000), robustlib.logits_fn(cnn.state)
     logits = np.asarray(f(split.images))
-    problem = ensemble.Problem(f, split.images, split.labels, Linf(0.06), logits)
+    problem = ensemble.Problem(f, split.images, split.labels, threat, logits)
     standing, outcomes = logits.argmax(axis=1) == split.labels, []
     for sizes in ((256,), (64,), (16,)):
         monkeypatch.setattr(search, "BATCH_SIZES", sizes)
@@ -138,8 +139,25 @@ def test_an_interrupt_keeps_what_was_found(cnn, monkeypatch, capsys):
     assert "Stopped during APGD-CE" in capsys.readouterr().out
 
 
+def test_an_interrupt_before_an_attack_begins_keeps_those_before_it(cnn, monkeypatch):
+    aims = AutoPGD.aims
+
+    def interrupted(self, logits, labels):
+        if self.targets:
+            raise KeyboardInterrupt
+        return aims(self, logits, labels)
+
+    monkeypatch.setattr(AutoPGD, "aims", interrupted)
+    split, f = split_of(cnn, 100), robustlib.logits_fn(cnn.state)
+    report = robustlib.evaluate_robustness(f, split, Linf(0.05), jax.random.key(0), **HOW)
+    first, second = report.attacks
+    assert report.partial and first.correct == second.correct < report.clean_correct
+
+
 @pytest.mark.parametrize("interrupts", [1, 2])
-def test_an_interrupt_of_the_second_look_keeps_what_was_counted(cnn, monkeypatch, interrupts):
+def test_an_interrupt_of_the_second_look_keeps_what_was_counted(
+    cnn, monkeypatch, capsys, interrupts
+):
     """Once: the second look is taken again. Twice: what it would have counted is not counted."""
     monkeypatch.setitem(ENSEMBLES, "quick", (AutoPGD("A", steps=3), AutoPGD("B", steps=9)))
     judge, calls = search.judge, []
@@ -156,6 +174,8 @@ def test_an_interrupt_of_the_second_look_keeps_what_was_counted(cnn, monkeypatch
     a, b = report.attacks
     assert report.partial and a.correct < report.clean_correct
     assert (b.correct == a.correct) == (interrupts == 2) and report.robust_correct == b.correct
+    said = {1: "what was found so far is kept", 2: "none of that is counted"}[interrupts]
+    assert said in capsys.readouterr().out
 
 
 def test_an_interrupt_of_the_search_for_flags_keeps_the_counts(cnn, monkeypatch):

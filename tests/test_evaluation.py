@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import robustlib
-from robustlib import L2, Linf, batches, evaluation, fgsm, noise, pgd
+from robustlib import L2, Linf, apgd, batches, evaluation, fgsm, noise, pgd, square
 from tests import properties
 from tests.properties import first, wrong
 
@@ -68,16 +68,18 @@ def test_the_last_batch_is_filled_up_and_nothing_changes(cnn):
     assert share == (standing & ~wrong(f, split.images, split.labels)).mean()
 
 
-def test_a_split_smaller_than_a_batch_is_not_filled_up(cnn):
+@pytest.mark.parametrize("n, sizes", [(3, [16]), (65, [128]), (201, [200, 200])])
+def test_an_attack_sees_batches_of_few_sizes(cnn, n, sizes):
+    """How many images a model gets right differs; each number would be compiled alone."""
     seen = []
 
     def attack(logits_fn, images, labels, threat, keys):
         seen.append(images.shape[0])
         return images
 
-    split, f = split_of(cnn, 3), robustlib.logits_fn(cnn.state)
+    split, f = split_of(cnn, n), robustlib.logits_fn(cnn.state)
     robustlib.robust_accuracy(f, split, Linf(0.1), jax.random.key(0), attacks={"none": attack})
-    assert seen == [3]
+    assert seen == sizes
 
 
 def test_few_sizes_of_a_batch_are_compiled(cnn, compilations):
@@ -161,6 +163,35 @@ def test_the_report_says_what_was_done(cnn):
         f, split, Linf(0.1), jax.random.key(7), attacks=chosen, baseline=report
     )
     assert again.flags == () and again.baseline == report.robust_accuracy
+
+
+def test_auto_pgd_by_name_counts_the_gradient_at_its_last_point(cnn):
+    split, f = split_of(cnn, 20), robustlib.logits_fn(cnn.state)
+    chosen = {"Auto-PGD": partial(apgd, steps=5, restarts=2)}
+    report = robustlib.evaluate_robustness(f, split, Linf(0.1), jax.random.key(0), attacks=chosen)
+    assert report.gradient_passes == 6 * 2 * 20
+
+
+def test_a_model_without_gradients_gets_its_report_and_is_told_what_was_not_checked(cnn):
+    """A while loop has no gradient backwards; what Square Attack found is not lost with it."""
+    split, f = split_of(cnn, 40), robustlib.logits_fn(cnn.state)
+
+    def looped(images):
+        return jax.lax.while_loop(lambda c: c[0] < 1, lambda c: (1, f(images)), (0, f(images)))[1]
+
+    chosen = {"Square": partial(square, queries=200)}
+    where = (split, Linf(0.2), jax.random.key(0))
+    report = robustlib.evaluate_robustness(looped, *where, attacks=chosen)
+    honest = robustlib.evaluate_robustness(f, *where, attacks=chosen)
+    assert report.robust_correct == honest.robust_correct < report.clean_correct
+    assert "ended in an error (ValueError: Reverse-mode differentiation" in report.flags[0]
+
+
+@pytest.mark.parametrize("chosen", [{10: pgd}, {"PGD": "pgd"}, {}, [pgd]])
+def test_attacks_that_are_none_are_refused(cnn, chosen):
+    split, f = split_of(cnn, 20), robustlib.logits_fn(cnn.state)
+    with pytest.raises(TypeError, match="attacks must be a dict from names to attacks"):
+        robustlib.evaluate_robustness(f, split, Linf(0.1), jax.random.key(0), attacks=chosen)
 
 
 def test_evaluation_compiles_once(cnn, compilations):

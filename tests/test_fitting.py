@@ -182,6 +182,16 @@ def test_an_interrupt_between_chunks_loses_nothing(trained, monkeypatch):
     np.testing.assert_array_equal(result.losses, trained.losses[:9])
 
 
+def test_a_loss_that_is_no_number_is_told(capsys):
+    """The schedule in whole numbers of any kind: 30 * 10 batches do not fit into eight bits."""
+    split = robustlib.load_dataset("mnist_small").train.spread(320)
+    state = robustlib.create_state(SMALLER, jax.random.key(0), split.images, optax.sgd(1e30))
+    how = {"epochs": np.uint8(30), "batch_size": np.uint8(32), "progress": False}
+    result = fit(state, split, Standard(), jax.random.key(1), **how)
+    assert not np.isfinite(result.losses[-1]) and result.accuracies[-1] == 0
+    assert "The loss is NaN or infinite, and nothing is learned" in capsys.readouterr().out
+
+
 def test_it_shows_its_progress(capsys):
     a_fit(Standard(), epochs=1, model=SMALLER)
     assert capsys.readouterr().err == ""
@@ -204,6 +214,7 @@ def test_a_second_fit_compiles_nothing(trained, compilations):
         ({"objective": "PGD"}, r"objective must be Standard\(\), .*but is 'PGD'"),
         ({"objective": MinMax(Linf(0.1), steps=0)}, "steps must be at least 1, but is 0"),
         ({"objective": MinMax(Linf(0.1), ramp=30)}, r"ramp must lie in \[0, 1\], but is 30: "),
+        ({"objective": MinMax(Linf(0.1), ramp=np.ones(2))}, r"ramp must be one number, but has"),
         ({"objective": Mixed(0.1, weight=-0.5)}, r"weight must lie in \[0, 1\], but is -0.5: "),
     ],
 )

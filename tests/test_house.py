@@ -43,11 +43,13 @@ ARROWS = {
     "sanity": "checks losses logits threat attacks report",
     "search": "checks auto_pgd batches",
     "ensemble": "losses auto_pgd square_attack search report",
-    "comparisons": "losses attacks auto_pgd square_attack batches",
-    "evaluation": "checks losses logits threat attacks report sanity batches ensemble comparisons",
+    "comparisons": "checks losses attacks auto_pgd square_attack batches sanity",
+    "evaluation": "checks losses logits threat attacks report sanity batches auto_pgd ensemble "
+    "comparisons",
     "verdicts": "",
     "exercises_basics": "verdicts losses",
-    "exercises_training": "verdicts checks losses logits threat attacks training fitting models",
+    "exercises_training": "verdicts checks losses logits threat attacks training fitting models "
+    "data",
     "exercises_evaluation": "verdicts losses",
     "exercises_masking": "verdicts losses report",
     "exercises_threats": "verdicts",

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 import robustlib
 from tests.properties import first
@@ -40,3 +41,9 @@ def test_all_states_of_a_model_are_one_to_jitted_code(cnn, compilations):
     assert compilations() == before
     call(robustlib.logits_fn(lambda images: images.sum((2, 3))), images)
     assert compilations() > before  # a new function is compiled, and the count sees it
+
+
+def test_params_beside_a_model_that_has_its_own_are_refused(cnn):
+    for model in (cnn.state, robustlib.logits_fn(cnn.state)):
+        with pytest.raises(TypeError, match=r"state.replace\(params=params\)"):
+            robustlib.logits_fn(model, cnn.state.params)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from robustlib import cross_entropy, dlr, margin, targeted_dlr
+from robustlib.auto_pgd import likeliest_wrong
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(scale=4, size=(50, 7)).astype(np.float32)
@@ -30,6 +31,16 @@ def test_margin_is_positive_where_the_prediction_is_wrong():
     wrong = LOGITS.argmax(axis=1) != LABELS
     np.testing.assert_array_equal(np.asarray(margin(LOGITS, LABELS)) > 0, wrong)
     assert 0 < wrong.sum() < 50
+
+
+def test_labels_of_eight_bits_do_not_wrap_around():
+    """Of 300 classes the last are those beyond 255."""
+    logits, labels = RNG.normal(size=(4, 300)).astype(np.float32), np.array([0, 1, 43, 255])
+    logits[:, 256:] += 5
+    narrow = labels.astype(np.uint8)
+    np.testing.assert_array_equal(margin(logits, narrow), margin(logits, labels))
+    order = likeliest_wrong(logits, narrow)
+    np.testing.assert_array_equal(order, likeliest_wrong(logits, labels))
 
 
 def test_margin_does_not_saturate():

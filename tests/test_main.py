@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import robustlib
-from robustlib import ensemble
+from robustlib import comparisons, ensemble
 from robustlib.__main__ import main
 
 MODEL = '''
@@ -28,6 +28,9 @@ def broken(images):
 
 def failing(images):
     return {"logits": bright(images)}["logit"]
+
+def two(images):
+    return bright(images)[:, :2]
 
 NOT_A_FUNCTION = 1
 '''
@@ -196,6 +199,8 @@ def test_all_that_can_be_wrong_is_looked_at_first(folder, capsys, monkeypatch):
     for words, said in (
         ([*OWN, "--baseline", "my_model:dark"], "no attribute 'dark'"),
         ([OWN[0], "my_model:dark", *OWN[2:], "--baseline", "my_model:broken"], "'dark'"),
+        ([OWN[0], "my_model:two", *OWN[2:], "--baseline", OWN[1]], "my_model:two' does not suit"),
+        ([*OWN, "--baseline", "my_model:failing"], "my_model:failing' raised KeyError"),
         ([*OWN, "--epsilon", "8"], "epsilon must be at most 1"),
         ([*OWN, "--data", "unequal.npz"], "40 images and 30 labels"),
         ([*book, "--epsilon", "8"], "epsilon must be at most 1"),
@@ -233,6 +238,18 @@ def test_an_interrupted_evaluation_is_still_json_and_has_that_status(folder, cap
     assert main([*OWN, "--json", "--attacks", "quick"]) == 130
     shown = capsys.readouterr()
     assert json.loads(shown.out)["partial"] and "Stopped during Square" in shown.err
+
+
+@pytest.mark.parametrize("when", ["attack", "flags"])
+def test_an_interrupted_baseline_ends_it(folder, capsys, monkeypatch, when):
+    def interrupted(*arguments, **how):
+        raise KeyboardInterrupt
+
+    where = {"attack": (ensemble.Square, "advance"), "flags": (comparisons, "flags")}[when]
+    monkeypatch.setattr(*where, interrupted)
+    assert main([*OWN, "--attacks", "quick", "--baseline", "my_model:broken"]) == 130
+    shown = capsys.readouterr()
+    assert "interrupted before there was a result" in shown.err and not shown.out
 
 
 def test_a_model_whose_training_was_interrupted_is_not_evaluated(capsys, monkeypatch):

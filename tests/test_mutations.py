@@ -35,8 +35,8 @@ MUTATIONS = {
     ),
     "targeted goes the other way": (
         "attacks",
-        " if targeted else loss(logits, labels)\n        if losses.shape",
-        " if False else loss(logits, labels)\n        if losses.shape",
+        " if targeted else loss(logits, labels)\n    if losses.shape",
+        " if False else loss(logits, labels)\n    if losses.shape",
         "a_targeted_attack_reaches_its_class",
     ),
     "no projection": (
@@ -143,8 +143,8 @@ MUTATIONS = {
     ),
     "last point in place of the best": (
         "attacks",
-        "return _better(best, visited(last, logits, losses))",
-        "return visited(last, logits, losses)",
+        "return _better(best, visited(last, *seen))",
+        "return visited(last, *seen)",
         "pgd_is_a_plain_loop",
     ),
     "derivative through the attack": (
@@ -285,6 +285,18 @@ MUTATIONS = {
         "return loss(logits, aims, labels) if targeted",
         "apgd_targeted_finds_the_worst_of_ten_classes",
     ),
+    "Auto-PGD aims at nothing but the true class": (
+        "auto_pgd",
+        "return order[:, :-1]",
+        "return jnp.concatenate([labels[:, None], order[:, :-2]], axis=1)",
+        "apgd_targeted_breaks_a_network",
+    ),
+    "Auto-PGD flees the target of a network": (
+        "auto_pgd",
+        "return loss(logits, labels, aims) if targeted",
+        "return loss(logits, aims, labels) if targeted",
+        "apgd_targeted_breaks_a_network",
+    ),
     "Square's bumps at any length": (
         "square_attack",
         "jnp.clip(image + delta * (epsilon / jnp.maximum(length, _TINY)), 0, 1)",
@@ -327,6 +339,12 @@ MUTATIONS = {
         "better = open_",
         "square_reaches_the_optimum_of_a_linear_model",
     ),
+    "Square forgets its best image": (
+        "square_attack",
+        "better = open_ & (fooled | (losses > state.best_loss))",
+        "better = open_",
+        "square_never_loses_ground",
+    ),
     "Square stops after its stripes": (
         "square_attack",
         "jnp.where(step == 0, point, changed)",
@@ -341,8 +359,8 @@ MUTATIONS = {
     ),
     "an ensemble attacks the fallen again": (
         "search",
-        "self._todo, self.runs = np.flatnonzero(standing), len(self._aims[0])",
-        "self._todo, self.runs = np.arange(len(standing)), len(self._aims[0])",
+        "self._key, self._todo = key, np.flatnonzero(standing)",
+        "self._key, self._todo = key, np.arange(len(standing))",
         "the_ensemble_counts_the_worst_case",
     ),
 }

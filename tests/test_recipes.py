@@ -193,6 +193,8 @@ def test_the_key_is_all_that_the_weights_depend_on(dataset, monkeypatch):
     keys["images"] = key(data=dataclasses.replace(dataset, train=changed))
     labels = dataclasses.replace(dataset.train, labels=9 - dataset.train.labels)
     keys["labels"] = key(data=dataclasses.replace(dataset, train=labels))
+    with jax.enable_x64(True):
+        keys["precision"] = key()
     monkeypatch.setattr(recipes, "version", lambda name: "9.9")
     keys["versions"] = key()
     monkeypatch.setattr(recipes, "code_hash", lambda: "other")
@@ -248,7 +250,29 @@ def test_a_write_that_was_stopped_leaves_no_model(kept, tmp_path, monkeypatch):
     with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
         stopped.setattr("pathlib.Path.write_bytes", half)
         load()
-    assert not list((tmp_path / "cache").glob("*.weights"))
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_model_that_learned_nothing_is_not_kept(kept, tmp_path, capsys):
+    result = load(dataclasses.replace(TINY, learning_rate=float("nan")))
+    assert np.isnan(result.losses[-1]) and not (tmp_path / "cache").exists()
+    assert "The loss is NaN or infinite" in capsys.readouterr().out
+
+
+def test_a_cache_that_may_not_be_looked_into_costs_a_training(kept, monkeypatch, capsys):
+    def forbidden(self):
+        raise PermissionError("no entry")
+
+    monkeypatch.setattr("pathlib.Path.exists", forbidden)
+    assert len(load().losses) == 10
+    assert "cannot be read (no entry); it is trained again" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"batch_size": 0}, {"batch_size": 321}])
+def test_a_schedule_without_a_batch_is_refused(kept, change):
+    (name,) = change
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        load(dataclasses.replace(TINY, **change))
 
 
 def test_recipes_by_name():

@@ -62,6 +62,12 @@ def test_the_headline_is_computed_from_end_to_end(stored, monkeypatch, tmp_path)
     assert page.load() == stored
 
 
+def test_a_name_of_no_results_is_refused_first():
+    command = [sys.executable, "-m", "results", "headline", "ensembels"]
+    run = subprocess.run(command, cwd=page.ROOT, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 1 and "There is no ensembels: name headline" in run.stderr
+
+
 def test_a_result_of_other_code_is_called_out_of_date(stored):
     assert "Out of date" in page.markdown(stored | {"hash": "of other code"})
     assert "Out of date" not in page.markdown(stored | {"hash": headline.content_hash()})

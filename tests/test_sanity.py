@@ -205,7 +205,20 @@ def test_images_without_an_answer_are_misread_and_flagged(brief):
     assert any("NaN or infinite logits for some images" in flag for flag in report.flags)
 
 
-def test_each_flag_names_a_chapter_that_exists():
+def test_each_flag_names_a_chapter_that_exists(evaluate, honest):
+    raised = [
+        flag
+        for model, attacks in (
+            (probabilities, {"FGSM": fgsm}),
+            (in_steps, {"mine": outside}),
+            (backwards, HONEST),
+            (_steep, {"FGSM": fgsm, "PGD": partial(pgd, steps=1, step_size=1e-6)}),
+            (_random, {"FGSM": fgsm}),
+            (_centred, {"FGSM": fgsm}),
+        )
+        for flag in evaluate(model, attacks).flags
+    ]
+    assert all(re.search(r" See \d\d_\w+\.$", flag) for flag in raised) and len(raised) > 12
     root = Path(robustlib.__file__).parents[1]
     named = {
         chapter
@@ -221,7 +234,7 @@ def test_each_flag_names_a_chapter_that_exists():
     [
         (
             {"quick": fgsm, "slow": partial(pgd, steps=1, step_size=1e-6)},
-            "slow breaks fewer images than quick, one step of the same: PGD is set badly",
+            r"quick breaks \d+ of 200 images and slow \d+ \(.*\): PGD is set badly, or the",
         ),
         ({"mine": unmoved}, "whole box, 9.% of 200 sampled images are still correct after mine"),
         ({"mine": outside}, "200 adversarial images did not pass"),

@@ -7,7 +7,7 @@ import pytest
 import robustlib
 from robustlib import L2, Linf, square, square_attack
 from tests import properties
-from tests.properties import first, forward, wrong
+from tests.properties import first, wrong
 
 
 def test_it_reaches_the_optimum_of_a_linear_model():
@@ -33,7 +33,9 @@ def test_the_squares_shrink_as_the_paper_says():
     assert {query: int(sides[query]) for query in expected} == expected
     shorter = square_attack.square_sides(1000, (1, 28, 28, 1), Linf(0.3))
     assert shorter[[0, 2, 6, 21]].tolist() == [25, 18, 13, 9]
+    assert (shorter > 0).sum() == 1000 and len(shorter) % 1024 == 0
     bumps = square_attack.square_sides(10_000, (1, 28, 28, 1), L2(2.0))
+    bumps = bumps[:10_000]
     assert (bumps % 2 == 1).all() and bumps.min() == 3
 
 
@@ -53,6 +55,17 @@ def test_a_bump_has_length_one_and_no_sum_to_speak_of():
         assert bump.shape == (side, side) and np.linalg.norm(bump) == pytest.approx(1)
     bump = square_attack._bump(8)
     assert bump[:4].min() > 0 > bump[4:].max()
+
+
+def test_the_first_bumps_have_any_sign_and_turn():
+    """Of side 2 a bump is a light row above a dark one; the other way round; or two columns."""
+    images = np.full((1, 10, 14, 1), 0.5, np.float32)
+    state = square_attack.start(images, L2(0.1), jax.random.split(jax.random.key(0), 1))
+    signs = np.sign((np.asarray(state.best) - images)[0, :, :, 0])
+    tiles = signs.reshape(5, 2, 7, 2).transpose(0, 2, 1, 3).reshape(35, 4)
+    upright, turned = (1, 1, -1, -1), (1, -1, 1, -1)
+    each = [upright, turned, tuple(-np.array(upright)), tuple(-np.array(turned))]
+    assert {tuple(tile) for tile in tiles.astype(int).tolist()} == set(each)
 
 
 @pytest.mark.parametrize("threat", [Linf(0.08), L2(1.5)])
@@ -76,17 +89,8 @@ def test_an_example_is_on_its_own(cnn, threat):
     assert (verdicts(np.arange(1)) == together[:1]).all()
 
 
-def test_more_queries_of_the_same_search_never_lower_the_loss(cnn):
-    f, (images, labels) = robustlib.logits_fn(cnn.state), first(cnn, 50)
-    threat, keys = Linf(0.05), jax.random.split(jax.random.key(0), 50)
-    sides = square_attack.square_sides(60, images.shape, threat)
-    state, losses = square_attack.start(images, threat, keys), []
-    for _ in range(6):
-        state = square_attack.advance(f, images, labels, threat, keys, state, sides, 10)
-        losses.append(np.asarray(robustlib.margin(forward(f, state.best), labels)))
-    assert (np.diff(losses, axis=0) >= -1e-4).all() and losses[-1].mean() > losses[0].mean()
-    whole = square(f, images, labels, threat, keys, queries=60)
-    assert np.abs(np.asarray(whole) - np.asarray(state.best)).max() < 1e-6
+def test_more_queries_of_the_same_search_never_lower_the_margin(cnn):
+    properties.square_never_loses_ground(robustlib, cnn)
 
 
 def test_it_asks_for_no_gradient(cnn):

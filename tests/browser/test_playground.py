@@ -188,6 +188,15 @@ def test_a_page_with_damaged_weights_says_so(browser, site):
     page.close()
 
 
+@pytest.mark.parametrize("name", ["network.js", "attacks.js", "charts.js", "page.js"])
+def test_a_page_without_one_of_its_files_says_so(browser, site, name):
+    page = browser.new_page()
+    page.route(f"**/{name}", lambda route: route.abort())
+    page.goto(site + PAGE)
+    assert "one of its files was not loaded" in page.locator(".pg-says").inner_text()
+    page.close()
+
+
 def test_its_files_are_small(measured):
     files = [path for path in FOLDER.rglob("*") if path.is_file()]
     total = sum(path.stat().st_size for path in files)

@@ -123,6 +123,8 @@ def test_on_a_phone_the_menu_opens_and_closes_by_keyboard(visit):
 def test_a_printed_page_is_black_on_white_and_hides_nothing(visit, theme):
     page = visit(CHAPTERS[0], theme)
     page.emulate_media(media="print")
+    themed = "theme => document.documentElement.dataset.theme === theme"
+    page.wait_for_function(themed, arg="light", timeout=5000)
     looks = page.evaluate(
         """() => ["article p", "article pre span", "article h2"].map(selector =>
             getComputedStyle(document.querySelector(selector)).color)"""
@@ -132,8 +134,7 @@ def test_a_printed_page_is_black_on_white_and_hides_nothing(visit, theme):
     assert page.locator("details", has_text="Solution").last.locator("pre").first.is_visible()
     assert not page.locator(".bd-sidebar-primary").is_visible()
     page.emulate_media(media="screen")
-    back = "theme => document.documentElement.dataset.theme === theme"
-    page.wait_for_function(back, arg=theme, timeout=5000)
+    page.wait_for_function(themed, arg=theme, timeout=5000)
 
 
 def test_pages_are_printed_into_one_file(browser):

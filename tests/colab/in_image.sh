@@ -2,7 +2,7 @@
 # set-up cell installs it from a bare clone, in which the last commit carries the release's tag.
 set -e
 # Without hashes: all the other packages are the image's own.
-python3 -m pip install --quiet nbval
+python3 -m pip install --quiet "$(sed -nE 's/^(nbval==[^ ]+).*/\1/p' requirements.txt)"
 version=$(sed -nE 's/^version = "(.*)"/\1/p' pyproject.toml)
 work=$(mktemp -d)
 git config --global --add safe.directory '*'  # the mounted folder belongs to another user

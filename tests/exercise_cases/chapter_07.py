@@ -104,6 +104,7 @@ WRONG = {
         "intervals apart": lambda a, b: intervals(b)[:, 0] > intervals(a)[:, 1],
         "swapped": lambda a, b: paired(a, b),
         "turned": lambda a, b: ~paired(b, a),
+        "ahead by twelve": lambda a, b: b.sum(axis=1) - a.sum(axis=1) >= 12,
         "one is enough": lambda a, b: (b & ~a).any(axis=1),
     },
 }

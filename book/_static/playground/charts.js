@@ -118,7 +118,7 @@
     parts.push(element("circle", { cx: x(0), cy: y(0), r: 4, class: "pg-image" }));
     parts.push(element("circle", { cx: x(dots[best][0]), cy: y(dots[best][1]), r: 7, class: "pg-ring" }));
     const far = threat.length(minus(path[best], image)).toFixed(3);
-    show(svg, `The path from the image to the result, ${far} away, in a ball of radius ${epsilon.toFixed(3)}.`, parts);
+    show(svg, `The path of the attack; its result is ${far} away from the image, in a ball of radius ${epsilon.toFixed(3)}.`, parts);
   }
 
   /** Squares: the stronger the shade, the higher the loss there. */

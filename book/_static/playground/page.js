@@ -85,7 +85,9 @@
       const number = Number(words.get(name) || NaN);
       if (Number.isInteger(number) && number >= least && number <= most) state[name] = number;
     }
-    if (/^[\w-]{523}$/.test(words.get("drawn") || "")) drawn = unpacked(words.get("drawn"));
+    if (!isDrawn()) return;
+    const text = words.get("drawn") || "";
+    drawn = /^[\w-]{523}$/.test(text) ? unpacked(text) : new Float32Array(SIDE * SIDE);
   }
 
   // ---- the choices -----------------------------------------------------------------------------
@@ -209,25 +211,39 @@
     soon();
   }
 
+  /** Browsers report one move a frame; what the pointer did in between, some tell on request. */
+  function withThoseBetween(event) {
+    const events = event.getCoalescedEvents?.() || [];
+    return events.length ? events : [event];
+  }
+
   function drawByPointer(canvas) {
-    let last = null;
+    let pen = null; // which pointer draws, and where it was last: another finger does not join in
     const place = (event) => {
       const box = canvas.getBoundingClientRect();
       return [((event.clientX - box.left) / box.width) * SIDE, ((event.clientY - box.top) / box.height) * SIDE];
     };
     canvas.addEventListener("pointerdown", (event) => {
-      if (!isDrawn() || !event.isPrimary || event.button) return;
+      if (pen || !isDrawn() || !event.isPrimary || event.button || event.ctrlKey) return;
       canvas.setPointerCapture(event.pointerId);
-      last = place(event);
-      dab(...last);
+      pen = { id: event.pointerId, last: place(event) };
+      dab(...pen.last);
     });
-    canvas.addEventListener("pointermove", (event) => {
-      if (!last || !event.isPrimary) return;
-      const to = place(event), n = Math.ceil(Math.hypot(to[0] - last[0], to[1] - last[1]));
+    const lineTo = (to) => {
+      const { last } = pen, n = Math.ceil(Math.hypot(to[0] - last[0], to[1] - last[1]));
       for (let i = 1; i <= n; i++) dab(last[0] + ((to[0] - last[0]) * i) / n, last[1] + ((to[1] - last[1]) * i) / n);
-      last = to;
+      pen.last = to;
+    };
+    canvas.addEventListener("pointermove", (event) => {
+      if (event.pointerId !== pen?.id) return;
+      if (!(event.buttons & 1) || !isDrawn()) pen = null;
+      else for (const each of withThoseBetween(event)) lineTo(place(each));
     });
-    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (last = null));
+    for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
+      canvas.addEventListener(end, (event) => {
+        if (event.pointerId === pen?.id) pen = null;
+      });
+    }
   }
 
   function drawByKeys(canvas) {
@@ -239,7 +255,7 @@
       context.fillStyle = "#e69f00";
       context.fillRect(pen[0] - 1, pen[1] - 1, 2, 2);
     };
-    canvas.addEventListener("focus", () => isDrawn() && showPen());
+    canvas.addEventListener("focus", () => isDrawn() && canvas.matches(":focus-visible") && showPen());
     canvas.addEventListener("blur", soon);
     canvas.addEventListener("keydown", (event) => {
       if (!isDrawn() || !steps[event.key] || event.altKey || event.ctrlKey || event.metaKey) return;
@@ -278,6 +294,7 @@
     addEventListener("hashchange", () => {
       fromAddress();
       soon();
+      if (!location.hash) toAddress(); // a link to the top of the page says nothing, and stays no address
     });
   }
 
