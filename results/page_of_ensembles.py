@@ -107,7 +107,7 @@ def _difference(stored):
         if ensemble == "quick" and (model, norm, "standard") in share
     ]
     return " ".join(
-        f"Of {model!r}, the ensemble `quick` leaves {100 * points:.2f} points more than the whole."
+        f"Of the network `{model}`, `quick` leaves {100 * points:.2f} points more than `standard`."
         for model, points in apart
     )
 
