@@ -3,6 +3,7 @@
 from robustlib import exercises, plotting
 from robustlib.attacks import fgsm, noise, pgd
 from robustlib.auto_pgd import apgd, apgd_targeted
+from robustlib.comparisons import paired_interval
 from robustlib.data import Dataset, Split, load_dataset
 from robustlib.evaluation import accuracy, evaluate_robustness, robust_accuracy
 from robustlib.fitting import FitResult, create_state, fit
@@ -57,6 +58,7 @@ __all__ = [
     "logits_fn",
     "margin",
     "noise",
+    "paired_interval",
     "pgd",
     "pgd_train_step",
     "plotting",

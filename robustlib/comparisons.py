@@ -11,7 +11,7 @@ from itertools import count, product
 
 import jax
 import numpy as np
-from scipy.stats import binomtest
+from scipy.special import betaincinv
 from tqdm.std import tqdm
 
 from robustlib import checks
@@ -40,11 +40,24 @@ def paired_interval(only_a: int, only_b: int, n: int) -> tuple[float, float]:
 
     Returns:
         The lower and the upper end, in [-1, 1].
+
+    Raises:
+        ValueError: the counts are negative, or together more than n; or n is 0.
     """
-    (low_a, high_a), (low_b, high_b) = (
-        binomtest(only, n).proportion_ci(0.975, method="exact") for only in (only_a, only_b)
-    )
+    if not (only_a >= 0 and only_b >= 0 and 1 <= n >= only_a + only_b):
+        raise ValueError(
+            f"only_a and only_b must be counts of n pairs, but are {only_a} and {only_b} of {n}: "
+            "count each pair at most once."
+        )
+    (low_a, high_a), (low_b, high_b) = (_exact_interval(only, n) for only in (only_a, only_b))
     return low_a - high_b, high_a - low_b
+
+
+def _exact_interval(count, n, risk=0.025):
+    """Return the ends of Clopper and Pearson's interval: quantiles of beta distributions."""
+    low = betaincinv(count, n - count + 1, risk / 2) if count > 0 else 0.0
+    high = betaincinv(count + 1, n - count, 1 - risk / 2) if count < n else 1.0
+    return float(low), float(high)
 
 
 def flags(problem, clean, key, surrogate=None, *, progress: bool = False) -> Iterator[str]:
@@ -89,13 +102,14 @@ def _pairs(problem, few, key, surrogate):
     # Any two searches find different images. What counts is whether the other kind finds more of
     # those that Auto-PGD left than Auto-PGD finds of them when it is run once more.
     left = ~auto()
-    again = "Auto-PGD run once more", auto() & left
-    by_square = broken(square, queries=1500) & left
-    weaker = "After Auto-PGD, Square Attack, which asks for no gradient, still", by_square
-    yield weaker, again, "the gradients hide what is there. See 07_gradient_masking"
-    if surrogate is not None:
-        other = "After Auto-PGD, an attack on another model still", broken(transferred) & left
-        yield other, again, "the gradients mislead. See 07_gradient_masking"
+    if left.any():
+        again = "Auto-PGD run once more", auto() & left
+        by_square = broken(square, queries=1500) & left
+        weaker = "After Auto-PGD, Square Attack, which asks for no gradient, still", by_square
+        yield weaker, again, "the gradients hide what is there. See 07_gradient_masking"
+        if surrogate is not None:
+            other = "After Auto-PGD, an attack on another model still", broken(transferred) & left
+            yield other, again, "the gradients mislead. See 07_gradient_masking"
     steps = [(f"Auto-PGD with {n} steps", broken(apgd, steps=n)) for n in (10, 100)]
     yield *steps, "more steps do not help it. See 06_evaluation"
     starts = [(f"Auto-PGD with {n} starts", broken(apgd, steps=20, restarts=n)) for n in (1, 5)]

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from robustlib import attacks, checks, comparisons, ensemble, sanity
@@ -65,6 +66,11 @@ def robust_accuracy(
         TypeError, ValueError: an argument is of the wrong type, shape or range.
     """
     logits_fn, chosen = _checked(logits_fn, split, threat, key), _checked_attacks(attacks)
+    if isinstance(attacks, str):
+        raise TypeError(
+            f"attacks must be a dict from names to attacks, but is {attacks!r}: for an ensemble, "
+            f"take evaluate_robustness(..., attacks={attacks!r}).robust_accuracy."
+        )
     images, labels = np.asarray(split.images), np.asarray(split.labels, np.int32)
     correct = predictions(logits_fn, images) == labels
     for attack in chosen.values():
@@ -131,6 +137,8 @@ def evaluate_robustness(
         )
     start = time.perf_counter()
     images, labels = np.asarray(split.images), np.asarray(split.labels, np.int32)
+    # In the type that attacks give it, so that they and an ensemble share what is compiled.
+    threat = type(threat)(jnp.asarray(threat.epsilon, jnp.result_type(images)))
     logits = all_logits(logits_fn, images)
     problem = Problem(logits_fn, images, labels, threat, logits)
     clean = classes_of(logits) == labels
@@ -172,14 +180,17 @@ INTERRUPTED = NOT_ALL_CHECKED.format("was interrupted")
 
 
 def _flags(problem, clean, chosen, outcome, key, surrogate, named, progress):
-    """Yield a sentence for all that makes the numbers doubtful; the cheap questions come first."""
+    """Yield a sentence for all that makes the numbers doubtful; the cheap questions come first.
+
+    What needs no gradient comes before what does: a model may have none, which ends the search.
+    """
     logits_fn, classes = problem.logits_fn, problem.logits.shape[1]
     yield from sanity.flag_outputs(problem.logits)
     yield from sanity.flag_unanswered(outcome.unanswered)
-    yield from sanity.flag_gradients(logits_fn, problem)
-    yield from sanity.flag_unsteady(logits_fn, problem)
     yield from sanity.flag_left_out(outcome.left_out, classes)
     yield from sanity.flag_outside(outcome.unconfirmed)
+    yield from sanity.flag_unsteady(logits_fn, problem)
+    yield from sanity.flag_gradients(logits_fn, problem)
     if outcome.partial:
         return
     shares, n = _at_whole_box(STANDARD_ATTACKS if named else chosen, problem, clean, key)

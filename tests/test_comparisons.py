@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.stats import multinomial
+from scipy.stats import binomtest, multinomial
 
 import robustlib
 from robustlib import Linf, comparisons
@@ -37,6 +37,21 @@ def test_the_interval_is_no_wider_than_it_has_to_be():
     normal = 2 * 1.96 * np.sqrt(a + b - (a - b) ** 2 / n) / n
     assert low < (a - b) / n < high and high - low < 1.7 * normal
     assert paired_interval(b, a, n) == pytest.approx((-high, -low))
+
+
+@pytest.mark.parametrize(("a", "b", "n"), [(0, 0, 1), (0, 7, 10), (3, 0, 400), (5, 5, 10)])
+def test_the_interval_is_made_of_two_exact_ones(a, b, n):
+    """As SciPy's binomial test gives them."""
+    (low_a, high_a), (low_b, high_b) = (
+        binomtest(only, n).proportion_ci(0.975, method="exact") for only in (a, b)
+    )
+    assert paired_interval(a, b, n) == pytest.approx((low_a - high_b, high_a - low_b), abs=1e-9)
+
+
+@pytest.mark.parametrize(("a", "b", "n"), [(-1, 0, 5), (3, 3, 5), (0, 0, 0)])
+def test_counts_that_are_none_are_refused(a, b, n):
+    with pytest.raises(ValueError, match="must be counts of n pairs"):
+        paired_interval(a, b, n)
 
 
 def raised(f, cnn, epsilon, surrogate=None, n=200, left_out=0):

@@ -240,3 +240,16 @@ def test_one_example_is_enough(cnn):
     split, f = split_of(cnn, 1), robustlib.logits_fn(cnn.state)
     report = robustlib.evaluate_robustness(f, split, Linf(0.3), jax.random.key(0), **HOW)
     assert (report.examples, report.robust_correct) == (1, 0)
+
+
+def test_an_ensemble_runs_the_programs_that_its_attacks_are_compiled_to(
+    cnn, uncompared, compilations
+):
+    split, f, key = split_of(cnn, 64), robustlib.logits_fn(cnn.state), jax.random.key(0)
+    threat = Linf(0.02)  # most images stand, so the size of the batch stays what it is
+    robustlib.evaluate_robustness(f, split, threat, key, attacks="quick", progress=False)
+    before = compilations()
+    where = (f, split.images, split.labels, threat, key)
+    robustlib.apgd(*where, steps=30)
+    robustlib.square(*where, queries=10)
+    assert compilations() - before <= 1  # keys: one run for all, where an ensemble has one for each

@@ -185,6 +185,9 @@ def test_a_model_without_gradients_gets_its_report_and_is_told_what_was_not_chec
     honest = robustlib.evaluate_robustness(f, *where, attacks=chosen)
     assert report.robust_correct == honest.robust_correct < report.clean_correct
     assert "ended in an error (ValueError: Reverse-mode differentiation" in report.flags[0]
+    far = {"too far": lambda f, images, *_: 1 - images}
+    outside, ended, *_ = robustlib.evaluate_robustness(looped, *where, attacks=far).flags
+    assert outside.startswith("40 adversarial images did not pass") and "ended in an" in ended
 
 
 @pytest.mark.parametrize("chosen", [{10: pgd}, {"PGD": "pgd"}, {}, [pgd]])
@@ -192,6 +195,12 @@ def test_attacks_that_are_none_are_refused(cnn, chosen):
     split, f = split_of(cnn, 20), robustlib.logits_fn(cnn.state)
     with pytest.raises(TypeError, match="attacks must be a dict from names to attacks"):
         robustlib.evaluate_robustness(f, split, Linf(0.1), jax.random.key(0), attacks=chosen)
+
+
+def test_the_name_of_an_ensemble_is_refused_where_only_attacks_by_name_go(cnn):
+    split, f = split_of(cnn, 20), robustlib.logits_fn(cnn.state)
+    with pytest.raises(TypeError, match=r"take evaluate_robustness\(..., attacks='quick'\)"):
+        robustlib.robust_accuracy(f, split, Linf(0.1), jax.random.key(0), attacks="quick")
 
 
 def test_evaluation_compiles_once(cnn, compilations):
