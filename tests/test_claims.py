@@ -32,6 +32,13 @@ model = functools.cache(robustlib.SmallCNN)
 # ---- sabotage: of robustlib, and of the cells where they do without it ---------------------------
 
 
+@functools.cache
+def at_random(channels, hidden, seed):
+    """Return a network before any training."""
+    network, images = model(channels=channels, hidden=hidden), robustlib.load_dataset().train.images
+    return robustlib.create_state(network, jax.random.key(seed), images)
+
+
 def untrained(patch):
     """Training leaves a model as it is."""
 
@@ -42,8 +49,7 @@ def untrained(patch):
 
     def fit_or_load(recipe, *, progress=True):
         train = robustlib.load_dataset().train
-        network = model(channels=recipe.channels, hidden=recipe.hidden)
-        state = robustlib.create_state(network, jax.random.key(recipe.seed), train.images)
+        state = at_random(recipe.channels, recipe.hidden, recipe.seed)
         how = {"epochs": recipe.epochs, "batch_size": recipe.batch_size}
         return fit(state, train, recipe.objective, None, **how)
 

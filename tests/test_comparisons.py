@@ -96,7 +96,7 @@ def _rounded_where(how, points):
 
 def _nearest(points, images):
     rows, known = points.reshape(len(points), -1), images.reshape(len(images), -1)
-    return ((rows[:, None] - known[None]) ** 2).sum(axis=2).argmin(axis=1)
+    return ((known**2).sum(axis=1)[None] - 2 * rows @ known.T).argmin(axis=1)  # multiplied out
 
 
 def test_a_defence_that_needs_small_steps_is_seen(cnn):

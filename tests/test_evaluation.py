@@ -95,7 +95,7 @@ def test_few_sizes_of_a_batch_are_compiled(cnn, compilations):
     np.testing.assert_allclose(logits, f(split.images), atol=1e-4)
 
 
-def test_images_and_labels_may_lie_on_the_device(cnn):
+def test_images_and_labels_may_lie_on_the_device(cnn, uncompared):
     split, f = split_of(cnn, 30), robustlib.logits_fn(cnn.state)
     on_device = SimpleNamespace(images=jnp.asarray(split.images), labels=jnp.asarray(split.labels))
     for attacks in (None, "quick"):
