@@ -290,3 +290,8 @@ def run(code):
 def test_import_leaves_pyplot_alone():
     run("import sys, robustlib.plotting; assert 'matplotlib' not in sys.modules")
     run("import sys, robustlib; assert 'matplotlib.pyplot' not in sys.modules")
+
+
+def test_import_leaves_scipys_statistics_alone():
+    """They would make every import about a second longer, for one interval."""
+    run("import sys, robustlib; assert 'scipy.stats' not in sys.modules")
