@@ -203,11 +203,7 @@ OWN_WHEN_IDLE = {
         ("claim-broken", "threat.contains(images, points)", "threat.contains(images, points + 1)"),
         ("claim-broken", "surviving(rounding, p)", "1 - surviving(rounding, p)"),
         # What the ratio of logits breaks counts as surviving.
-        (
-            "claim-saturation",
-            "surviving(loud, climbed()), surv",
-            "surviving(loud, climbed()), 1 - surv",
-        ),
+        ("claim-saturation", "epsilon), under", "epsilon), 1 - under"),
         # No gradient is zero, and Square alone breaks every image.
         ("claim-surfaces", "abs(slope[chosen]).sum()", "abs(slope[chosen]).sum() + 1"),
         ("claim-paired", "(by_square & ~auto).sum()", "len(many)"),
