@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 _INSTALL = "pip install tensorflow-datasets array_record importlib_resources pillow"
+# What tensorflow-datasets needs to read a copy; that it needs importlib_resources it does not say.
+_NEEDED = "array_record.python.array_record_data_source", "importlib_resources", "PIL.Image"
 _NETWORK_SECONDS = 3  # tensorflow-datasets itself tries again for minutes
 
 
@@ -65,9 +67,8 @@ def _import_tfds(name):
     # (github.com/tensorflow/metadata, issue 68).
     os.environ.setdefault("TEMPORARILY_DISABLE_PROTOBUF_VERSION_CHECK", "true")
     try:
-        import array_record.python.array_record_data_source  # noqa: F401
-        import importlib_resources  # noqa: F401  (tensorflow-datasets needs it, and does not say so)
-        import PIL.Image  # noqa: F401
+        for module in _NEEDED:
+            importlib.import_module(module)
         import tensorflow_datasets as tfds
 
         if not hasattr(tfds, "builder_cls"):  # it logs the errors of its own import, and goes on
